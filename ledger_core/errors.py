@@ -1,0 +1,159 @@
+"""Every error LedgerGrid raises on purpose.
+
+::
+
+    LedgerGridError
+    ├── MalformedError            bytes that no formatter of ours would emit
+    │   └── TooLargeError         more bytes, parts or depth than limits.py allows
+    ├── RefusedError              a well-formed record that may not enter this ledger
+    │   ├── UnknownTypeError      no such record type or version
+    │   ├── ForeignLedgerError    made for another ledger
+    │   ├── SignatureError        signature, key or encoding not acceptable
+    │   ├── CommitmentError       payload does not match what the record commits to
+    │   ├── PayloadError          payload does not follow its type's schema or rule
+    │   ├── StandingError         the author may not write this, here, now
+    │   └── DanglingReferenceError  names an entry that is not there
+    ├── ConflictError             same id, other bytes
+    ├── NotFoundError             not there, or not for this reader
+    ├── AccessError               no token, or none that counts
+    │   └── ForbiddenError        a token that may not do this
+    ├── BusyError                 the pool is full; try again later
+    ├── ReadOnlyError             the ledger does not take appends now, and why
+    ├── ProofError                a Merkle proof that does not prove
+    ├── IntegrityError            stored data contradicts itself
+    │   └── ForkError             the database does not continue what was signed
+    └── SettingsError             a setting or command line that cannot work
+
+``code`` is stable: it names the error in problem+json, on the command line and
+in ``docs/reference/errors.md``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LedgerGridError(Exception):
+    """Base of all errors raised on purpose."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Something went wrong"
+
+
+class MalformedError(LedgerGridError):
+    code = "malformed"
+    title = "Malformed input"
+
+
+class TooLargeError(MalformedError):
+    code = "too-large"
+    title = "Input is larger than allowed"
+
+
+class RefusedError(LedgerGridError):
+    code = "refused"
+    title = "Record refused"
+
+
+class UnknownTypeError(RefusedError):
+    code = "unknown-type"
+    title = "Unknown record type or version"
+
+
+class ForeignLedgerError(RefusedError):
+    code = "foreign-ledger"
+    title = "Record was made for another ledger"
+
+
+class SignatureError(RefusedError):
+    code = "bad-signature"
+    title = "Signature does not verify"
+
+
+class CommitmentError(RefusedError):
+    code = "bad-commitment"
+    title = "Payload does not match its commitment"
+
+
+class PayloadError(RefusedError):
+    code = "bad-payload"
+    title = "Payload does not follow its record type"
+
+
+class StandingError(RefusedError):
+    code = "no-standing"
+    title = "Author may not write this here"
+
+
+class DanglingReferenceError(RefusedError):
+    code = "bad-reference"
+    title = "Reference to an entry that is not in this ledger"
+
+
+class ConflictError(LedgerGridError):
+    """The id is taken by other bytes; the first record stands."""
+
+    code = "conflict"
+    title = "Same id, other bytes"
+
+    def __init__(self, message: str, *, stored: str, received: str) -> None:
+        super().__init__(message)
+        self.stored = stored
+        self.received = received
+
+
+class NotFoundError(LedgerGridError):
+    code = "not-found"
+    title = "Not found"
+
+
+class AccessError(LedgerGridError):
+    code = "unauthorized"
+    title = "Not allowed"
+
+
+class ForbiddenError(AccessError):
+    code = "forbidden"
+    title = "This token may not do that"
+
+
+class BusyError(LedgerGridError):
+    """Too much is waiting already; ``retry_after_s`` says when to come back."""
+
+    code = "busy"
+    title = "Too many appends are waiting"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ReadOnlyError(LedgerGridError):
+    code = "read-only"
+    title = "Ledger is read-only"
+
+
+class ProofError(LedgerGridError):
+    code = "bad-proof"
+    title = "Proof does not hold"
+
+
+class IntegrityError(LedgerGridError):
+    """Stored data contradicts itself; ``index`` is the first bad place, if known."""
+
+    code = "integrity"
+    title = "Stored data contradicts itself"
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class ForkError(IntegrityError):
+    code = "fork"
+    title = "Database does not continue what was signed"
+
+
+class SettingsError(LedgerGridError):
+    code = "settings"
+    title = "Settings cannot work"

@@ -1,0 +1,116 @@
+"""Names of things, as text: ids, keys, digests, origins. Each parses only what it formats.
+
+>>> format_digest(bytes(32))
+'sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+
+import uuid_utils
+
+from ledger_core import limits
+from ledger_core.errors import MalformedError
+
+DIGEST_PREFIX = "sha256:"
+KEY_PREFIX = "ed25519:"
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_LEDGER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ORIGIN = re.compile(r"[!-*,-~]+")
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def new_record_id() -> str:
+    """Make a UUIDv7 (RFC 9562 section 5.7), fresh and roughly ordered by time."""
+    return str(uuid_utils.uuid7())
+
+
+def parse_record_id(text: str) -> bytes:
+    """Return the 16 bytes of a lower-case UUIDv7."""
+    if not _UUID7.fullmatch(text):
+        raise MalformedError(f"id {text[:60]!r} is not a lower-case UUIDv7")
+    return uuid.UUID(text).bytes
+
+
+def format_record_id(raw: bytes) -> str:
+    return str(uuid.UUID(bytes=raw))
+
+
+def encode_base64url(raw: bytes) -> str:
+    """Encode without padding (RFC 4648 section 5)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str, length: int) -> bytes:
+    """Decode unpadded base64url of exactly ``length`` bytes; refuse any second spelling."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != length or encode_base64url(raw) != text:
+        raise MalformedError(f"{text[:60]!r} is not base64url of {length} bytes without padding")
+    return raw
+
+
+def encode_base64(raw: bytes) -> str:
+    """Encode with padding (RFC 4648 section 4), as C2SP text formats do."""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def decode_base64(text: str, length: int | None = None) -> bytes:
+    """Decode padded base64, of exactly ``length`` bytes if given; refuse any second spelling."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedError(f"{text[:60]!r} is not base64") from None
+    if (length is not None and len(raw) != length) or encode_base64(raw) != text:
+        raise MalformedError(f"{text[:60]!r} is not base64 of {length} bytes")
+    return raw
+
+
+def format_digest(digest: bytes) -> str:
+    return DIGEST_PREFIX + encode_base64url(digest)
+
+
+def parse_digest(text: str) -> bytes:
+    """Return the 32 bytes of ``sha256:<base64url>``."""
+    if not text.startswith(DIGEST_PREFIX):
+        raise MalformedError(f"digest {text[:60]!r} does not begin with {DIGEST_PREFIX}")
+    return decode_base64url(text[len(DIGEST_PREFIX) :], 32)
+
+
+def format_key(public_key: bytes) -> str:
+    return KEY_PREFIX + encode_base64url(public_key)
+
+
+def parse_key(text: str) -> bytes:
+    """Return the 32 bytes of ``ed25519:<base64url>``; the point itself is not judged here."""
+    if not text.startswith(KEY_PREFIX):
+        raise MalformedError(f"key {text[:60]!r} does not begin with {KEY_PREFIX}")
+    return decode_base64url(text[len(KEY_PREFIX) :], 32)
+
+
+def parse_decimal(text: str) -> int:
+    """Parse a non-negative decimal below 2**63: ASCII digits, no sign, no leading zero."""
+    if not _DECIMAL.fullmatch(text) or int(text) >= 2**63:
+        raise MalformedError(f"{text[:40]!r} is not a decimal number without leading zeros")
+    return int(text)
+
+
+def check_ledger_name(text: str) -> None:
+    """Raise unless ``text`` can name a ledger in URLs: a DNS label in lower case."""
+    if not _LEDGER_NAME.fullmatch(text):
+        raise MalformedError(
+            f"ledger name {text[:80]!r} must be 1 to 63 of a-z, 0-9 and '-', not at its ends"
+        )
+
+
+def check_origin(text: str) -> None:
+    """Raise unless ``text`` can be an origin (C2SP tlog-checkpoint): printable, no space or ``+``."""
+    if len(text) > limits.ORIGIN_CHARS or not _ORIGIN.fullmatch(text):
+        raise MalformedError(f"origin {text[:80]!r} must be printable ASCII without space and '+'")

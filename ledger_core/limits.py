@@ -1,0 +1,49 @@
+"""The bound on everything that arrives. Sizes in bytes unless the name says otherwise."""
+
+from typing import Final
+
+MAX_INTEGER: Final = 2**53 - 1
+"""Largest integer that every JSON implementation keeps exact (RFC 7493 section 2.2)."""
+
+RECORD_BYTES: Final = 60_000
+ENTRY_BYTES: Final = 65_535
+"""C2SP tlog-tiles: an entry's length is a uint16 in its bundle."""
+
+RECORD_DEPTH: Final = 6
+PAYLOAD_PARTS: Final = 16
+PAYLOAD_PART_BYTES: Final = 16 * 1024 * 1024
+REFS: Final = 64
+PARTIES: Final = 64
+MEDIA_TYPE_CHARS: Final = 100
+PART_NAME_CHARS: Final = 32
+STREAM_CHARS: Final = 64
+ORIGIN_CHARS: Final = 200
+LEDGER_NAME_CHARS: Final = 63
+
+NOTE_BYTES: Final = 1_000_000
+NOTE_SIGNATURES: Final = 100
+"""As golang.org/x/mod/sumdb/note: more lines than this are refused, never skipped."""
+
+PROOF_HASHES: Final = 63
+"""C2SP tlog-witness section 3: no tree of 2**63 leaves needs more."""
+
+POLICY_LINES: Final = 1_000
+POLICY_NAMES: Final = 256
+
+SUBMISSION_BYTES: Final = 24 * 1024 * 1024
+"""One record with its payload, base64 included."""
+
+BATCH_BYTES: Final = 64 * 1024 * 1024
+BATCH_RECORDS: Final = 1_000
+POOL_RECORDS: Final = 20_000
+POOL_BYTES: Final = 256 * 1024 * 1024
+SEQUENCE_RECORDS: Final = 512
+"""Largest batch given places in one transaction."""
+
+PAGE_ITEMS: Final = 1_000
+STREAM_READERS: Final = 1_000
+
+ARCHIVE_SEGMENT_ENTRIES: Final = 2_048
+ARCHIVE_SEGMENT_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
+ARCHIVE_FILES: Final = 10_000_000
+ARCHIVE_MANIFEST_BYTES: Final = 512 * 1024 * 1024

@@ -1,0 +1,119 @@
+"""C2SP tlog-tiles: where the hashes and entries of a log lie, and their bytes.
+
+::
+
+    tile/<level>/<N>[.p/<W>]      W (or 256) hashes of 32 bytes each
+    tile/entries/<N>[.p/<W>]      W (or 256) entries, each: uint16 length, bytes
+
+``N`` is written in groups of three digits, all but the last with a leading ``x``:
+1234067 is ``x001/x234/067``. Hash ``i`` of tile ``N`` at level ``L`` is the root of the
+perfect subtree ``NodeId(8 * L, 256 * N + i)``. A log stores full tiles only: a partial
+tile is the beginning of what will be the full one.
+
+Source: https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ledger_core import limits
+from ledger_core.errors import MalformedError
+from ledger_core.merkle.tree import HASH_BYTES, NodeId, root
+
+TILE_LEVELS = 8
+"""Levels of the tree in one level of tiles."""
+
+TILE_WIDTH = 256
+
+
+class TileId(NamedTuple):
+    """The ``index``-th tile of ``level``, its first ``width`` hashes."""
+
+    level: int
+    index: int
+    width: int = TILE_WIDTH
+
+
+_PATH_INDEX = re.compile(r"(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?")
+_LEVEL = re.compile(r"0|[1-9][0-9]?")
+
+
+def format_tile_index(index: int) -> str:
+    """Format a tile's index as path segments: ``x001/x234/067``."""
+    groups = [f"{index % 1000:03d}"]
+    while index := index // 1000:
+        groups.append(f"x{index % 1000:03d}")
+    return "/".join(reversed(groups))
+
+
+def format_tile_path(level: str, index: int, width: int = TILE_WIDTH) -> str:
+    """Format ``<level>/<N>[.p/<W>]``; level is a number or ``entries``."""
+    partial = f".p/{width}" if width < TILE_WIDTH else ""
+    return f"{level}/{format_tile_index(index)}{partial}"
+
+
+def parse_tile_index(path: str) -> tuple[int, int]:
+    """Parse ``<N>[.p/<W>]`` into index and width, accepting one spelling only."""
+    found = _PATH_INDEX.fullmatch(path) if len(path) <= 64 else None
+    if found is None:
+        raise MalformedError(f"tile path {path[:80]!r} is not like x001/234 or x001/234.p/5")
+    index = int(found["index"].replace("x", "").replace("/", ""))
+    width = int(found["width"] or TILE_WIDTH)
+    if format_tile_index(index) != found["index"] or (found["width"] and width >= TILE_WIDTH):
+        raise MalformedError(f"tile path {path[:80]!r} is not in its shortest form")
+    return index, width
+
+
+def parse_tile_level(text: str) -> int:
+    """Parse a tile level, 0 to 63."""
+    if not _LEVEL.fullmatch(text) or int(text) > 63:
+        raise MalformedError(f"tile level {text[:20]!r} is not a number from 0 to 63")
+    return int(text)
+
+
+def tile_width(level: int, index: int, size: int) -> int:
+    """Return how many hashes tile ``index`` of ``level`` has in a tree of ``size``: 0 to 256."""
+    hashes = size >> (TILE_LEVELS * level)
+    return max(0, min(TILE_WIDTH, hashes - index * TILE_WIDTH))
+
+
+def tile_of(node: NodeId) -> tuple[TileId, slice]:
+    """Return the tile a perfect subtree is computed from, and which of its hashes."""
+    level, inside = divmod(node.level, TILE_LEVELS)
+    first = node.index << inside
+    index, offset = divmod(first, TILE_WIDTH)
+    end = offset + (1 << inside)
+    return TileId(level, index, end), slice(offset, end)
+
+
+def split_hashes(tile: bytes) -> list[bytes]:
+    """Split a tile's bytes into its hashes."""
+    return [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]
+
+
+def node_in_tile(tile: bytes, hashes: slice) -> bytes:
+    """Return the root over the named hashes of a tile."""
+    return root(split_hashes(tile[hashes.start * HASH_BYTES : hashes.stop * HASH_BYTES]))
+
+
+def format_bundle(entries: Iterable[bytes]) -> bytes:
+    """Concatenate entries, each after its uint16 big-endian length."""
+    return b"".join(len(entry).to_bytes(2) + entry for entry in entries)
+
+
+def parse_bundle(bundle: bytes) -> Sequence[bytes]:
+    """Split an entry bundle (section "Entry bundles") into its entries."""
+    entries, at, end = [], 0, len(bundle)
+    while at < end:
+        stop = at + 2 + int.from_bytes(bundle[at : at + 2])
+        if stop > end or at + 2 > end:
+            raise MalformedError(f"entry bundle ends in the middle of entry {len(entries)}")
+        entries.append(bundle[at + 2 : stop])
+        at = stop
+    return entries
+
+
+assert limits.ENTRY_BYTES == 2**16 - 1, "an entry must fit its length prefix"
