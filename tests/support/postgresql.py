@@ -129,9 +129,7 @@ class Server:
         try:
             self._run([str(programs / "postgres"), "--version"])
         except PermissionError:
-            copy = self.folder / "programs"
-            shutil.copytree(programs.parent, copy, symlinks=True)
-            return copy / programs.name
+            return copy_programs(programs, self.folder / "programs")
         return programs
 
     def _initialise(self) -> None:
@@ -185,6 +183,21 @@ class Server:
         with pipe:
             pipe.write(word)
         guard.wait(STOP_TIMEOUT_S)
+
+
+def copy_programs(programs: Path, destination: Path) -> Path:
+    """Copy an installation of PostgreSQL and return the folder of programs in the copy.
+
+    Wheels keep the libraries they bundle in `<package>.libs` beside the package, and the programs
+    look for them there, so the copy has the same shape.
+    """
+    installation, package = programs.parents[:2]
+    copy = destination / package.name / installation.name
+    shutil.copytree(installation, copy, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, destination / libraries.name, symlinks=True)
+    return copy / programs.name
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.support.postgresql import Server, installations, postgresql
+from tests.support.postgresql import Server, copy_programs, installations, postgresql
 
 
 def value(server: Server, database: str, query: str) -> object:
@@ -29,6 +29,13 @@ def test_every_postgresql_found_here_starts_and_leaves_nothing_behind(programs: 
     assert not server.folder.exists()
     with pytest.raises(psycopg.OperationalError):
         server.connect()
+
+
+def test_programs_that_only_root_can_reach_are_run_all_the_same(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with postgresql(programs=copy_programs(list(installations())[-1], closed)) as server:
+        assert value(server, "postgres", "SELECT 1") == 1
 
 
 def test_a_database_is_real_and_fresh(database_url: str) -> None:
