@@ -53,14 +53,16 @@ conformance: $(READY)  ## let tools nobody here wrote check us
 zipapp: $(READY)  ## the verifier as one file, in build/
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/build-zipapp build/ledgergrid-verify.pyz
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal \
+COMPILE = $(BIN)/uv pip compile --python-version 3.11 --universal \
 	--generate-hashes --no-header --no-emit-index-url --quiet $(UPGRADE)
+AGREED  = --constraint requirements/dev.txt
 
 # dev.txt first; the others are cut from it, so that one version of a thing is used everywhere.
 pins: $(READY)  ## refresh requirements/*.txt (make pins UPGRADE=--upgrade)
-	$(COMPILE) --extra sdk --extra server --group dev --output-file requirements/dev.txt
-	$(COMPILE) --extra sdk --extra server --constraint requirements/dev.txt --output-file requirements/server.txt
-	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt
+	$(COMPILE) pyproject.toml --extra sdk --extra server --group dev --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml $(AGREED) --extra sdk --extra server --output-file requirements/server.txt
+	$(COMPILE) pyproject.toml $(AGREED) --output-file requirements/base.txt
+	$(COMPILE) $(AGREED) --group build --output-file requirements/build.txt
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
