@@ -111,6 +111,6 @@ def check_ledger_name(text: str) -> None:
 
 
 def check_origin(text: str) -> None:
-    """Raise unless ``text`` can be an origin (C2SP tlog-checkpoint): printable, no space or ``+``."""
+    """Raise unless ``text`` can be an origin (C2SP tlog-checkpoint)."""
     if len(text) > limits.ORIGIN_CHARS or not _ORIGIN.fullmatch(text):
-        raise MalformedError(f"origin {text[:80]!r} must be printable ASCII without space and '+'")
+        raise MalformedError(f"origin {text[:80]!r} must be ASCII without space and '+'")

@@ -30,10 +30,10 @@ TILE_WIDTH = 256
 
 
 class TileId(NamedTuple):
-    """The ``index``-th tile of ``level``, its first ``width`` hashes."""
+    """The ``position``-th tile of ``level``, its first ``width`` hashes."""
 
     level: int
-    index: int
+    position: int
     width: int = TILE_WIDTH
 
 
@@ -83,7 +83,7 @@ def tile_width(level: int, index: int, size: int) -> int:
 def tile_of(node: NodeId) -> tuple[TileId, slice]:
     """Return the tile a perfect subtree is computed from, and which of its hashes."""
     level, inside = divmod(node.level, TILE_LEVELS)
-    first = node.index << inside
+    first = node.position << inside
     index, offset = divmod(first, TILE_WIDTH)
     end = offset + (1 << inside)
     return TileId(level, index, end), slice(offset, end)
@@ -106,7 +106,8 @@ def format_bundle(entries: Iterable[bytes]) -> bytes:
 
 def parse_bundle(bundle: bytes) -> Sequence[bytes]:
     """Split an entry bundle (section "Entry bundles") into its entries."""
-    entries, at, end = [], 0, len(bundle)
+    entries: list[bytes] = []
+    at, end = 0, len(bundle)
     while at < end:
         stop = at + 2 + int.from_bytes(bundle[at : at + 2])
         if stop > end or at + 2 > end:

@@ -7,8 +7,8 @@
     MTH({})    = SHA-256("")
     MTH(D[n])  = node(MTH(D[0:k]), MTH(D[k:n])), k the largest power of two below n
 
-A *perfect* subtree has ``2**level`` leaves and is named by ``NodeId(level, index)``:
-it covers leaves ``index * 2**level`` up to ``(index + 1) * 2**level``. Once full it
+A *perfect* subtree has ``2**level`` leaves and is named by ``NodeId(level, position)``:
+it covers leaves ``position * 2**level`` up to ``(position + 1) * 2**level``. Once full it
 never changes, so any proof for any two sizes is made of perfect subtrees: first name
 the nodes a proof needs, read them all at once, then fold them.
 
@@ -31,10 +31,10 @@ EMPTY_ROOT = sha256(b"").digest()
 
 
 class NodeId(NamedTuple):
-    """A perfect subtree: ``2**level`` leaves, the ``index``-th of its level."""
+    """A perfect subtree: ``2**level`` leaves, the ``position``-th of its level."""
 
     level: int
-    index: int
+    position: int
 
 
 NodeReader = Callable[[Sequence[NodeId]], Sequence[bytes]]
@@ -77,17 +77,22 @@ class Frontier:
     def root(self) -> bytes:
         return fold(self.hashes) if self.size else EMPTY_ROOT
 
-    def extend(self, leaf_hashes: Iterable[bytes]) -> Frontier:
-        """Return the frontier after more leaves."""
-        size, stack = self.size, list(self.hashes)
-        for new in leaf_hashes:
+    def extend(self, hashes: Iterable[bytes], level: int = 0) -> Frontier:
+        """Return the frontier after more perfect subtrees of ``2**level`` leaves each.
+
+        Level 0 appends leaf hashes. ``size`` must be a multiple of ``2**level``.
+        """
+        if self.size % (1 << level):
+            raise ProofError(f"size {self.size} takes no subtree of {1 << level} leaves")
+        size, stack = self.size >> level, list(self.hashes)
+        for new in hashes:
             node, bits = new, size
             while bits & 1:
                 node = node_hash(stack.pop(), node)
                 bits >>= 1
             stack.append(node)
             size += 1
-        return Frontier(size, tuple(stack))
+        return Frontier(size << level, tuple(stack))
 
 
 def fold(hashes: Sequence[bytes]) -> bytes:
