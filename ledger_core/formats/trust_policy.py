@@ -111,8 +111,9 @@ def _parse_line(policy: TrustPolicy, grouped: set[str], words: list[str]) -> Non
 
 
 def _check_new_key(policy: TrustPolicy, public_key: bytes) -> None:
-    known = [*policy.logs, *policy.witnesses.values()]
-    if any(each.public_key == public_key for each in known):
+    known = [key.public_key for key in policy.logs]
+    known += [key.public_key for key in policy.witnesses.values()]
+    if public_key in known:
         raise MalformedError("this key stands in the policy already")
 
 

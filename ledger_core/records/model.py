@@ -1,0 +1,90 @@
+"""What a record type declares. A type is one file in ``types/`` and one registry line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from ledger_core.errors import CommitmentError, PayloadError
+from ledger_core.formats.record import Part, Record, check_part
+
+Role = Literal["operator", "agent"]
+Audience = Literal["public", "members", "operator"]
+ColumnKind = Literal["text", "integer"]
+Payload = Mapping[str, Any]
+"""Decoded payload by part name: a schema's object, any JSON value, or bytes."""
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class PartType:
+    """One payload part: a JSON schema (a msgspec type), or ``bytes`` of any media type."""
+
+    schema: Any
+    required: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        return self.schema is not bytes
+
+
+def no_rule(record: Record, payload: Payload) -> None:
+    """Accept whatever the schema accepts."""
+
+
+def no_columns(record: Record, payload: Payload) -> Mapping[str, str | int | None]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordType:
+    """A record type and version; a published schema never changes, a new version is a new type."""
+
+    name: str
+    summary: str
+    parts: Mapping[str, PartType]
+    writers: frozenset[Role]
+    audience: Audience = "members"
+    is_governance: bool = False
+    """Says who may do what: needed to judge other entries, never erased, always exported."""
+    rule: Callable[[Record, Payload], None] = no_rule
+    """Raises :class:`PayloadError` for what a schema cannot say."""
+    columns: Mapping[str, ColumnKind] = field(default_factory=dict)
+    """Columns its view adds, to filter entries by."""
+    row: Callable[[Record, Payload], Mapping[str, str | int | None]] = no_columns
+
+
+def decode_payload(kind: RecordType, record: Record, parts: Mapping[str, Part]) -> Payload:
+    """Check parts against commitments, schemas and the type's rule; return them decoded.
+
+    Raises :class:`CommitmentError` or :class:`PayloadError`.
+    """
+    if parts.keys() != record.payload.keys():
+        raise CommitmentError("payload parts are not those the record commits to")
+    payload: dict[str, Any] = {}
+    for name, part in parts.items():
+        check_part(name, record.payload[name], part)
+        payload[name] = _decode_part(kind, name, record.payload[name].media_type, part.data)
+    missing = [n for n, p in kind.parts.items() if p.required and n not in payload]
+    if missing:
+        raise PayloadError(f"{kind.name} needs part {missing[0]!r}")
+    kind.rule(record, payload)
+    return payload
+
+
+def _decode_part(kind: RecordType, name: str, media_type: str, data: bytes) -> Any:
+    part_type = kind.parts.get(name)
+    if part_type is None:
+        raise PayloadError(f"{kind.name} has no part {name!r}")
+    if not part_type.is_json:
+        return data
+    if media_type != JSON:
+        raise PayloadError(f"part {name!r} of {kind.name} is {JSON}, not {media_type}")
+    try:
+        return msgspec.json.decode(data, type=part_type.schema)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadError(f"part {name!r} of {kind.name}: {error}") from None

@@ -1,0 +1,33 @@
+"""Every record type LedgerGrid knows. A new type is a file in ``types/`` and a line here."""
+
+from __future__ import annotations
+
+from ledger_core.errors import UnknownTypeError
+from ledger_core.records.model import RecordType
+from ledger_core.records.types.agent_action import AGENT_ACTION_1
+from ledger_core.records.types.agent_decision import AGENT_DECISION_1
+from ledger_core.records.types.charter import CHARTER_1
+from ledger_core.records.types.export import EXPORT_1
+from ledger_core.records.types.key import KEY_1
+from ledger_core.records.types.llm_call import LLM_CALL_1
+from ledger_core.records.types.note import NOTE_1
+
+ALL = (
+    CHARTER_1,
+    KEY_1,
+    NOTE_1,
+    AGENT_ACTION_1,
+    AGENT_DECISION_1,
+    LLM_CALL_1,
+    EXPORT_1,
+)
+
+_BY_NAME = {kind.name: kind for kind in ALL}
+
+
+def find_type(name: str) -> RecordType:
+    """Return the record type, or raise :class:`UnknownTypeError`."""
+    kind = _BY_NAME.get(name)
+    if kind is None:
+        raise UnknownTypeError(f"no record type {name!r}; known are {', '.join(sorted(_BY_NAME))}")
+    return kind

@@ -1,0 +1,1 @@
+"""One file per record type. Types do not know each other."""
