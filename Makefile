@@ -29,7 +29,7 @@ serve: $(READY)  ## serve a ledger kept in ./data
 	$(BIN)/ledgergrid serve --data ./data
 
 test: lint  ## everything a change must pass
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n logical
 
 lint: $(READY)  ## style, types and which way imports go
 	$(BIN)/ruff check .

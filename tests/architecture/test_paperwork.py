@@ -93,3 +93,12 @@ def test_every_make_target_is_described_in_the_readme() -> None:
 
 def test_every_set_of_commands_that_ci_runs_is_executable() -> None:
     assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+
+
+def test_the_container_image_gets_everything_that_the_wheel_is_made_of() -> None:
+    wheel = project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    wanted = {package.split("/")[0] for package in wheel}
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    let_in = re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert set(copied) == wanted
+    assert wanted < set(let_in)
