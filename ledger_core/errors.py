@@ -19,6 +19,8 @@
     │   └── ForbiddenError        a token that may not do this
     ├── BusyError                 the pool is full; try again later
     ├── ReadOnlyError             the ledger does not take appends now, and why
+    ├── StorageError              the database refused or cannot be reached; nothing was stored
+    │   └── OutcomeUnknownError   the commit broke off: stored or not, ask again by id
     ├── ProofError                a Merkle proof that does not prove
     ├── IntegrityError            stored data contradicts itself
     │   └── ForkError             the database does not continue what was signed
@@ -131,6 +133,16 @@ class BusyError(LedgerGridError):
 class ReadOnlyError(LedgerGridError):
     code = "read-only"
     title = "Ledger is read-only"
+
+
+class StorageError(LedgerGridError):
+    code = "storage"
+    title = "Database refused"
+
+
+class OutcomeUnknownError(StorageError):
+    code = "outcome-unknown"
+    title = "Stored or not: send the same record again to learn which"
 
 
 class ProofError(LedgerGridError):

@@ -117,4 +117,45 @@ def parse_bundle(bundle: bytes) -> Sequence[bytes]:
     return entries
 
 
+class FullTile(NamedTuple):
+    """A tile that will never change, and the root over its 256 hashes."""
+
+    level: int
+    position: int
+    root: bytes
+    hashes: bytes
+
+
+class TileEdge:
+    """The right edge of the tiles: per level, the hashes of the tile that is not full yet.
+
+    Owned by one sequencer; ``extended`` leaves it as it was and returns a new one, so that
+    a transaction that fails has changed nothing.
+    """
+
+    def __init__(self, size: int, rows: Sequence[Sequence[bytes]]) -> None:
+        self.size = size
+        self.rows = [list(row) for row in rows]
+
+    def extended(self, leaf_hashes: Sequence[bytes]) -> tuple[TileEdge, list[FullTile]]:
+        """Return the edge after more leaves, and the tiles that became full."""
+        edge = TileEdge(self.size + len(leaf_hashes), self.rows)
+        full: list[FullTile] = []
+        new, level = list(leaf_hashes), 0
+        while new:
+            if level == len(edge.rows):
+                edge.rows.append([])
+            row = edge.rows[level] + new
+            first = (self.size >> (TILE_LEVELS * level)) // TILE_WIDTH
+            new = []
+            while len(row) >= TILE_WIDTH:
+                hashes, row = row[:TILE_WIDTH], row[TILE_WIDTH:]
+                new.append(root(hashes))
+                full.append(FullTile(level, first, new[-1], b"".join(hashes)))
+                first += 1
+            edge.rows[level] = row
+            level += 1
+        return edge, full
+
+
 assert limits.ENTRY_BYTES == 2**16 - 1, "an entry must fit its length prefix"

@@ -1,0 +1,1 @@
+"""All SQL. Ground truth is append-only; views lie apart and can be rebuilt from it."""

@@ -1,0 +1,107 @@
+"""One service's database: ground truth, and beside it the views that can be thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from ledger_core.errors import OutcomeUnknownError, SettingsError, StorageError
+from ledger_core.storage import postgresql, sqlite
+
+Dialect = sqlite.Sqlite | postgresql.Postgresql
+
+
+class Database:
+    """Engines and transactions; on SQLite the views are a file of their own."""
+
+    def __init__(self, engine: Engine, views: Engine, dialect: Dialect) -> None:
+        self.engine = engine
+        self.views = views
+        self.dialect = dialect
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Run reads in one transaction."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise _storage_error(error) from error
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run one write transaction; it commits when the block ends without an error.
+
+        Raises :class:`StorageError` if nothing was stored, and
+        :class:`OutcomeUnknownError` if the commit itself broke off.
+        """
+        with self.dialect.write_lock():
+            try:
+                with self.engine.connect().execution_options(write=True) as connection:
+                    yield connection
+                    _commit(connection)
+            except DBAPIError as error:
+                raise _storage_error(error) from error
+
+    def migrate(self) -> None:
+        """Bring ground truth to the newest schema."""
+        with self.dialect.write_lock(), self.engine.connect() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+
+    def check_migrated(self) -> None:
+        """Raise :class:`SettingsError` unless the schema is the one this version expects."""
+        wanted = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        with self.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != wanted:
+            raise SettingsError(f"database schema is {found}, this version needs {wanted}")
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self.views.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open ``sqlite:///FILE`` or ``postgresql+psycopg://…`` (also ``postgresql://``)."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlite.open_engine(url)
+        views_path = Path(str(engine.url.database)).with_suffix(".views.db")
+        views = sqlite.open_engine(f"sqlite:///{views_path}", durable=False)
+        return Database(engine, views, sqlite.Sqlite(engine))
+    if parsed.get_backend_name() == "postgresql":
+        url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        engine = postgresql.open_engine(url)
+        return Database(engine, engine, postgresql.Postgresql())
+    raise SettingsError("database URL must begin with sqlite:/// or postgresql://")
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "migrations:")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except DBAPIError as error:
+        raise OutcomeUnknownError(f"the commit broke off: {error.orig}") from error
+
+
+def _storage_error(error: DBAPIError) -> StorageError:
+    # The statement and its parameters stay out of the message: they hold payloads.
+    return StorageError(f"{type(error.orig).__name__}: {error.orig}")

@@ -1,0 +1,76 @@
+"""What only SQLite needs: WAL, a full sync on every commit, and one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.engine import make_url
+
+from ledger_core.errors import SettingsError
+
+BUSY_TIMEOUT_S = 30
+
+
+def open_engine(url: str, *, durable: bool = True) -> Engine:
+    """Open a SQLite file. ``durable=False`` is for what can be rebuilt."""
+    path = make_url(url).database
+    if not path or path == ":memory:":
+        raise SettingsError("SQLite needs a file, not a database in memory")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=20
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        # The driver's own idea of when to begin a transaction is switched off; see _begin.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+class Sqlite:
+    """The dialect: how to write, in bulk and alone."""
+
+    name = "sqlite"
+
+    def __init__(self, engine: Engine) -> None:
+        self._thread_lock = threading.Lock()
+        self._lock_path = f"{engine.url.database}.lock"
+
+    @contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Let one writer in at a time, in order, across threads and processes.
+
+        SQLite's own busy handler sleeps and retries; a blocking file lock wakes the next
+        writer at once.
+        """
+        with self._thread_lock:
+            descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+    def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows given in the order of the table's columns."""
+        places = ",".join("?" * len(table.columns))
+        names = ",".join(f'"{column.name}"' for column in table.columns)
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({places})", list(rows))

@@ -1,0 +1,1 @@
+"""Alembic migrations of ground truth. Views are never migrated, only rebuilt."""
