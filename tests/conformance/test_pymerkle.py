@@ -32,7 +32,7 @@ class Trees:
     def read(self, nodes: Sequence[tree.NodeId]) -> list[bytes]:
         """Answer as storage would: the roots of perfect subtrees."""
         return [
-            tree.root(self.hashes[node.index << node.level : node.index + 1 << node.level])
+            tree.root(self.hashes[node.position << node.level : node.position + 1 << node.level])
             for node in nodes
         ]
 
