@@ -44,4 +44,8 @@ def parse_time(text: str) -> int:
         raise MalformedError(f"time {text!r} is not a real time: {error}") from None
     if at < _EPOCH:
         raise MalformedError(f"time {text!r} is before 1970")
-    return (at - _EPOCH) // _MILLISECOND
+    at_ms = (at - _EPOCH) // _MILLISECOND
+    if format_time(at_ms) != text:
+        # Newer Pythons read 24:00:00 as the next day's midnight, a second spelling.
+        raise MalformedError(f"time {text!r} is not in its one spelling")
+    return at_ms

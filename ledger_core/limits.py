@@ -27,6 +27,7 @@ NOTE_SIGNATURES: Final = 100
 PROOF_HASHES: Final = 63
 """C2SP tlog-witness section 3: no tree of 2**63 leaves needs more."""
 
+POLICY_BYTES: Final = 1_000_000
 POLICY_LINES: Final = 1_000
 POLICY_NAMES: Final = 256
 
@@ -45,4 +46,5 @@ STREAM_READERS: Final = 1_000
 
 ARCHIVE_SEGMENT_ENTRIES: Final = 2_048
 ARCHIVE_FILES: Final = 1_000_000
+ARCHIVE_NAME_CHARS: Final = 200
 ARCHIVE_MANIFEST_BYTES: Final = 64 * 1024 * 1024

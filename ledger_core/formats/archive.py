@@ -25,6 +25,7 @@ a record commits to has one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -44,6 +45,7 @@ MANIFEST_TYPE = b"application/vnd.ledgergrid.manifest+json"
 RANGE_PROOF_FORMAT = "ledgergrid/range-proof@v1"
 SIGNATURE_FORMAT = "ledgergrid/manifest-signature@v1"
 PRESENT, WITHHELD = 1, 2
+_FILE_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
 
 
 def segment_of(index: int) -> int:
@@ -157,6 +159,8 @@ def format_range_proof(proof: RangeProof) -> bytes:
 
 
 def parse_range_proof(raw: bytes) -> RangeProof:
+    if len(raw) > limits.NOTE_BYTES:
+        raise TooLargeError(f"range proof is larger than {limits.NOTE_BYTES} bytes")
     try:
         lines = raw.decode("ascii").split("\n")
     except UnicodeDecodeError:
@@ -235,6 +239,10 @@ def parse_manifest(raw: bytes) -> Manifest:
     names = [file.name for file in manifest.files]
     if names != sorted(set(names)):
         raise MalformedError("manifest's files are not sorted by name, each once")
+    for name in names:
+        # No segment begins with a dot, so no name leads out of a folder.
+        if len(name) > limits.ARCHIVE_NAME_CHARS or not _FILE_NAME.fullmatch(name):
+            raise MalformedError(f"manifest names the file {name[:80]!r}")
     return manifest
 
 

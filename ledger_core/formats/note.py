@@ -63,7 +63,8 @@ V = TypeVar("V", bound=Verifier)
 
 def check_key_name(name: str) -> None:
     """Raise unless ``name`` may name a key: not empty, no space, no ``+``."""
-    if not name or "+" in name or any(c.isspace() or ord(c) < 0x20 for c in name):
+    bad = any(c.isspace() or ord(c) < 0x20 or 0xD800 <= ord(c) < 0xE000 for c in name)
+    if not name or "+" in name or bad:
         raise MalformedError(f"key name {name[:80]!r} must have no space and no '+'")
 
 
@@ -121,6 +122,9 @@ def verify_note(note: Note, verifiers: Sequence[V]) -> list[V]:
     answer means that nobody known signed: the caller must refuse.
     """
     known = {(v.name, v.key_id): v for v in verifiers}
+    if len(known) != len(verifiers):
+        # Key ids are short enough to be made alike: one line must not count for two keys.
+        raise SignatureError("two of the known keys share a name and a key id")
     signed = set()
     for line in note.signatures:
         verifier = known.get((line.name, line.key_id))

@@ -44,7 +44,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*/[1-9][0-9]{0,3}")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:;charset=[a-z0-9-]+)?")
 _STREAM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_PARTY = re.compile(r"ed25519:[A-Za-z0-9_-]{43}|[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
+_MEMBER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 
 
 class PartRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,7 +182,9 @@ def _check_parties(parties: tuple[str, ...]) -> None:
     if list(parties) != sorted(set(parties)):
         raise MalformedError("parties must be sorted, each once")
     for party in parties:
-        if not _PARTY.fullmatch(party):
+        if party.startswith(ids.KEY_PREFIX):
+            ids.parse_key(party)
+        elif not _MEMBER.fullmatch(party):
             raise MalformedError(f"party {party[:60]!r} is neither a key nor a member's name")
 
 

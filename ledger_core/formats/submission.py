@@ -7,7 +7,8 @@
      "parts":{"body":{"data":"eyJhIjoxfQ==","salt":"q83v…"}}}
 
 ``envelope`` is a DSSE envelope (JSON form): its ``payload`` is the record's bytes. It is
-transport only: what is stored and hashed are the record's bytes, not this JSON.
+transport only: what is stored and hashed are the record's bytes, not this JSON. The JSON
+may be spelled freely, the base64 in it (RFC 4648 section 4, padded) in one way only.
 In a batch each line is one submission (NDJSON).
 
 Source: https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ledger_core import limits
+from ledger_core import ids, limits
 from ledger_core.errors import MalformedError, TooLargeError
 from ledger_core.formats import record as records
 from ledger_core.formats.record import Part, SignedRecord
@@ -35,19 +36,19 @@ class Submission:
 
 
 class _Signature(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    sig: bytes
+    sig: str
     keyid: str = ""
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    payload: bytes
+    payload: str
     payloadType: str
     signatures: list[_Signature]
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True):
-    data: bytes
-    salt: bytes
+    data: str
+    salt: str
 
 
 class _Submission(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -62,9 +63,10 @@ _DECODER = msgspec.json.Decoder(_Submission)
 def format_submission(submission: Submission) -> bytes:
     """Format one line of JSON, without a newline at its end."""
     signed = submission.signed
-    parts = {name: _Part(p.data, p.salt) for name, p in submission.parts.items()}
-    signatures = [_Signature(signed.signature)]
-    envelope = _Envelope(signed.raw, records.PAYLOAD_TYPE.decode(), signatures)
+    encode = ids.encode_base64
+    parts = {name: _Part(encode(p.data), encode(p.salt)) for name, p in submission.parts.items()}
+    signatures = [_Signature(encode(signed.signature))]
+    envelope = _Envelope(encode(signed.raw), records.PAYLOAD_TYPE.decode(), signatures)
     return _ENCODER.encode(_Submission(envelope, parts))
 
 
@@ -81,6 +83,20 @@ def parse_submission(raw: bytes) -> Submission:
         raise MalformedError(f"payloadType is not {records.PAYLOAD_TYPE.decode()}")
     if len(envelope.signatures) != 1:
         raise MalformedError("an envelope carries exactly one signature, its author's")
-    record = records.parse_record(envelope.payload)
-    parts = {name: Part(p.salt, p.data) for name, p in parsed.parts.items()}
-    return Submission(SignedRecord(record, envelope.payload, envelope.signatures[0].sig), parts)
+    record = _decode("payload", envelope.payload)
+    signed = SignedRecord(
+        records.parse_record(record), record, _decode("sig", envelope.signatures[0].sig)
+    )
+    parts = {
+        name: Part(_decode("salt", part.salt), _decode("data", part.data))
+        for name, part in parsed.parts.items()
+    }
+    return Submission(signed, parts)
+
+
+def _decode(field: str, text: str) -> bytes:
+    try:
+        return ids.decode_base64(text)
+    except MalformedError:
+        # Payloads and salts never stand in an error's text.
+        raise MalformedError(f"submission's {field} is not base64 in its one spelling") from None

@@ -12,13 +12,15 @@
 
 One ``quorum`` line is required; ``quorum none`` asks for no witness. Groups name only
 what stands above them, every name is a member of at most one group, and no key may
-stand twice: thresholds count distinct keys. Any one of the listed logs is enough.
+stand twice: thresholds count distinct keys. Any one of the listed logs is enough. A line
+whose first sign is ``#`` is a comment; space and tab part words, no other control is allowed.
 
 Source: https://c2sp.org/tlog-policy
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from ledger_core import limits
@@ -28,6 +30,8 @@ from ledger_core.formats.note import Note, parse_note, verify_note
 from ledger_core.formats.vkey import LogKey, WitnessKey, parse_vkey
 
 NO_QUORUM = "none"
+_FORBIDDEN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,10 @@ class Trusted:
 
 def parse_trust_policy(raw: bytes) -> TrustPolicy:
     """Parse a policy file; errors name the line."""
+    if len(raw) > limits.POLICY_BYTES:
+        raise TooLargeError(f"trust policy is larger than {limits.POLICY_BYTES} bytes")
+    if _FORBIDDEN.search(raw):
+        raise MalformedError("trust policy has a control character other than tab and newline")
     try:
         lines = raw.decode().split("\n")
     except UnicodeDecodeError:
@@ -78,9 +86,8 @@ def parse_trust_policy(raw: bytes) -> TrustPolicy:
         raise TooLargeError(f"trust policy has more than {limits.POLICY_LINES} lines")
     policy, grouped = TrustPolicy(), set[str]()
     for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].replace("\t", " ").split(" ")
-        words = [word for word in words if word]
-        if words:
+        words = [word for word in line.replace("\t", " ").split(" ") if word]
+        if words and not words[0].startswith("#"):
             try:
                 _parse_line(policy, grouped, words)
             except MalformedError as error:
@@ -110,27 +117,30 @@ def _parse_line(policy: TrustPolicy, grouped: set[str], words: list[str]) -> Non
             raise MalformedError(f"{' '.join(words)[:80]!r} is not a log, witness, group or quorum")
 
 
-def _check_new_key(policy: TrustPolicy, public_key: bytes) -> None:
-    known = [key.public_key for key in policy.logs]
-    known += [key.public_key for key in policy.witnesses.values()]
-    if public_key in known:
-        raise MalformedError("this key stands in the policy already")
+def _check_new_key(policy: TrustPolicy, new: LogKey | WitnessKey) -> None:
+    keys: list[LogKey | WitnessKey] = [*policy.logs, *policy.witnesses.values()]
+    for known in keys:
+        if known.public_key == new.public_key:
+            raise MalformedError("this key stands in the policy already")
+        if (known.name, known.key_id) == (new.name, new.key_id):
+            raise MalformedError("another key of this name and key id stands in the policy already")
 
 
 def _add_log(policy: TrustPolicy, vkey: str) -> None:
     key = parse_vkey(vkey)
     if not isinstance(key, LogKey):
         raise MalformedError("a log's key is of type 0x01")
-    _check_new_key(policy, key.public_key)
+    _check_new_key(policy, key)
     policy.logs.append(key)
 
 
 def _add_witness(policy: TrustPolicy, name: str, vkey: str) -> None:
-    key = parse_vkey(vkey)
-    _check_new_name(policy, name)
-    _check_new_key(policy, key.public_key)
+    given = parse_vkey(vkey)
     # A type 0x01 key in this place means its type 0x04 twin, as in Go's implementation.
-    policy.witnesses[name] = WitnessKey(key.name, key.public_key)
+    key = WitnessKey(given.name, given.public_key)
+    _check_new_name(policy, name)
+    _check_new_key(policy, key)
+    policy.witnesses[name] = key
 
 
 def _add_group(
@@ -144,7 +154,7 @@ def _add_group(
         if member in grouped:
             raise MalformedError(f"{member} is in a group already")
     words = {"all": len(members), "any": 1}
-    count = words.get(k) or (int(k) if k.isascii() and k.isdecimal() and k[0] != "0" else 0)
+    count = words.get(k) or (int(k) if _COUNT.fullmatch(k) else 0)
     if not 1 <= count <= len(members):
         raise MalformedError(f"group {name} asks for {k[:20]} of {len(members)} members")
     grouped.update(members)

@@ -64,6 +64,8 @@ def parse_tile_index(path: str) -> tuple[int, int]:
     width = int(found["width"] or TILE_WIDTH)
     if format_tile_index(index) != found["index"] or (found["width"] and width >= TILE_WIDTH):
         raise MalformedError(f"tile path {path[:80]!r} is not in its shortest form")
+    if index >= 2**63:
+        raise MalformedError(f"tile path {path[:80]!r} is beyond any tree")
     return index, width
 
 

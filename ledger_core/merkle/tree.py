@@ -112,6 +112,7 @@ class Growth:
 
     def __init__(self, before: Frontier, leaf_hashes: Sequence[bytes]) -> None:
         self.size = before.size + len(leaf_hashes)
+        self._before = before.size
         self._rows: list[tuple[int, list[bytes]]] = []
         edge = list(before.hashes)
         first, row = before.size, list(leaf_hashes)
@@ -129,6 +130,8 @@ class Growth:
 
     def prove_inclusion(self, index: int) -> list[bytes]:
         """Prove a leaf at or after the old size, in the grown tree."""
+        if not self._before <= index < self.size:
+            raise ProofError(f"leaf {index} is not one of the new ones, up to {self.size}")
         proof: list[bytes] = []
         for first, row in self._rows[:-1]:
             sibling = (index ^ 1) - first

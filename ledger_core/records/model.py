@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +19,8 @@ Payload = Mapping[str, Any]
 """Decoded payload by part name: a schema's object, any JSON value, or bytes."""
 
 JSON = "application/json"
+NO_NUL = "^[^\\x00]*$"
+"""Pattern for text that becomes a column: PostgreSQL has no text with U+0000 in it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def _decode_part(kind: RecordType, name: str, media_type: str, data: bytes) -> A
     if media_type != JSON:
         raise PayloadError(f"part {name!r} of {kind.name} is {JSON}, not {media_type}")
     try:
-        return msgspec.json.decode(data, type=part_type.schema)
+        value = msgspec.json.decode(data, type=part_type.schema)
+        if kind.is_governance:
+            json.loads(data, object_pairs_hook=_refuse_repetition)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"part {name!r} of {kind.name}: {error}") from None
+    return value
+
+
+def _refuse_repetition(pairs: list[tuple[str, object]]) -> None:
+    """Refuse a JSON object that says a thing twice: who has standing is told in one way only."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise PayloadError("a governance payload names a field twice")

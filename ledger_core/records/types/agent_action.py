@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ledger_core.formats.record import Record
-from ledger_core.records.model import PartType, Payload, RecordType
+from ledger_core.records.model import NO_NUL, PartType, Payload, RecordType
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=NO_NUL)]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ledger_core import ids
-from ledger_core.errors import MalformedError, PayloadError
+from ledger_core.errors import MalformedError, PayloadError, SignatureError
 from ledger_core.formats import ed25519
 from ledger_core.formats.record import Record
 from ledger_core.formats.vkey import LogKey, parse_vkey
@@ -39,7 +39,7 @@ def _rule(record: Record, payload: Payload) -> None:
         log_key = parse_vkey(charter.log_key)
         for founding in charter.keys:
             ed25519.check_public_key(ids.parse_key(founding.key))
-    except MalformedError as error:
+    except (MalformedError, SignatureError) as error:
         raise PayloadError(f"charter: {error}") from None
     if not isinstance(log_key, LogKey) or log_key.name != charter.origin:
         raise PayloadError("charter's log_key is not a log's vkey named like its origin")
@@ -47,6 +47,8 @@ def _rule(record: Record, payload: Payload) -> None:
         raise PayloadError("charter's origin is not the ledger it is meant for")
     if len({founding.key for founding in charter.keys}) != len(charter.keys):
         raise PayloadError("charter names a key twice")
+    if any(len(set(founding.roles)) != len(founding.roles) for founding in charter.keys):
+        raise PayloadError("charter names a role of a key twice")
     author = [f for f in charter.keys if f.key == record.author]
     if not author or "operator" not in author[0].roles:
         raise PayloadError("a charter is signed by one of its founding operators")

@@ -6,7 +6,7 @@ import msgspec
 
 from ledger_core.errors import PayloadError
 from ledger_core.formats.record import Count, Record
-from ledger_core.records.model import PartType, Payload, RecordType
+from ledger_core.records.model import NO_NUL, PartType, Payload, RecordType
 
 
 class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,7 +17,7 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     start: Count
     end: Count
-    recipient: Annotated[str, msgspec.Meta(max_length=200)]
+    recipient: Annotated[str, msgspec.Meta(max_length=200, pattern=NO_NUL)]
 
 
 def _rule(record: Record, payload: Payload) -> None:

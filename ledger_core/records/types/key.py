@@ -51,6 +51,8 @@ def _rule(record: Record, payload: Payload) -> None:
             signature = ids.decode_base64url(change.possession, ed25519.SIGNATURE_BYTES)
             message = possession_message(record.ledger, change.key)
             ed25519.verify(public_key, message, signature)
+            if len(set(change.roles)) != len(change.roles):
+                raise PayloadError("key: a role is named twice")
     except (MalformedError, SignatureError) as error:
         raise PayloadError(f"key: {error}") from None
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ledger_core.formats.record import Count, Record
-from ledger_core.records.model import ColumnKind, PartType, Payload, RecordType
+from ledger_core.records.model import NO_NUL, ColumnKind, PartType, Payload, RecordType
 
-Name = Annotated[str, msgspec.Meta(max_length=500)]
+Name = Annotated[str, msgspec.Meta(max_length=500, pattern=NO_NUL)]
 Status = Annotated[int, msgspec.Meta(ge=0, le=999)]
 
 
