@@ -1,0 +1,39 @@
+"""LedgerGrid for agents: append signed records, get receipts that were verified.
+
+>>> from ledgergrid import Ledger, Signer
+>>> ledger = Ledger("http://127.0.0.1:8080", ledger="main", signer=Signer.load("agent.key"))
+... # doctest: +SKIP
+>>> receipt = ledger.append("note/1", {"hello": "world"})  # doctest: +SKIP
+"""
+
+from ledger_core.errors import ConflictError, LedgerGridError, RefusedError
+from ledgergrid.async_client import AsyncLedger
+from ledgergrid.client import Ledger
+from ledgergrid.errors import (
+    DistrustError,
+    ForgedReceiptError,
+    ForkedLedgerError,
+    PendingError,
+    StrangeLogKeyError,
+    UnreachableError,
+)
+from ledgergrid.receipts import Receipt
+from ledgergrid.sealing import Draft
+from ledgergrid.signer import Signer
+
+__all__ = [
+    "AsyncLedger",
+    "ConflictError",
+    "DistrustError",
+    "Draft",
+    "ForgedReceiptError",
+    "ForkedLedgerError",
+    "Ledger",
+    "LedgerGridError",
+    "PendingError",
+    "Receipt",
+    "RefusedError",
+    "Signer",
+    "StrangeLogKeyError",
+    "UnreachableError",
+]

@@ -1,0 +1,102 @@
+"""What a client remembers of one ledger between runs, in a folder of its own.
+
+::
+
+    log.vkey          the log's key, once learned; never replaced by another
+    checkpoint        the last checkpoint verified, a signed note; only ever moves forward
+    evidence/         checkpoints that contradict each other, should that happen
+    outbox/ refused/  see outbox.py
+
+Several threads and processes may share the folder: each change is made under a lock, and
+only if what it was decided upon still stands.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from ledger_core import limits
+from ledger_core.errors import IntegrityError
+from ledger_core.formats.vkey import LogKey, format_vkey, parse_vkey
+from ledgergrid.errors import StrangeLogKeyError
+from ledgergrid.files import locked, make_folder, read_bounded, write_durably
+
+_VKEY_BYTES = 1024
+_MOST_EVIDENCE_FILES = 100
+"""A log that signs anything could fill a disk; the first contradictions say it all."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Why a ledger is not believed any more, for others to check."""
+
+    why: str
+    found_at: str
+    log_keys: tuple[str, ...]
+    remembered: str
+    """The checkpoint verified earlier, a signed note."""
+    received: str
+    """The checkpoint that came now, a signed note."""
+    answer: str
+    """What the ledger said when asked to prove that one continues the other."""
+
+
+class Memory:
+    """Reads and writes the folder; everything is read afresh, since others write too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = make_folder(folder)
+        self._lock = folder / ".lock"
+        self._key = folder / "log.vkey"
+        self._checkpoint = folder / "checkpoint"
+
+    def log_key(self) -> LogKey | None:
+        """Return the key this ledger is known under, if any yet."""
+        try:
+            text = read_bounded(self._key, _VKEY_BYTES).decode("ascii", "replace")
+        except FileNotFoundError:
+            return None
+        key = parse_vkey(text.removesuffix("\n"))
+        if not isinstance(key, LogKey):
+            raise IntegrityError(f"{self._key} does not hold a log's key")
+        return key
+
+    def pin(self, key: LogKey) -> None:
+        """Remember the key for good; raise if the ledger is known under another one."""
+        with locked(self._lock):
+            known = self.log_key()
+            if known is None:
+                write_durably(self._key, f"{format_vkey(key)}\n".encode())
+            elif known != key:
+                raise StrangeLogKeyError(
+                    f"this ledger is known as {format_vkey(known)}, and now {format_vkey(key)} is "
+                    f"offered; if you know why, remove {self._key}"
+                )
+
+    def checkpoint(self) -> bytes | None:
+        """Return the signed note of the last checkpoint verified."""
+        try:
+            return read_bounded(self._checkpoint, limits.NOTE_BYTES)
+        except FileNotFoundError:
+            return None
+
+    def replace_checkpoint(self, before: bytes | None, after: bytes) -> bool:
+        """Remember ``after`` if ``before`` is still what is remembered; say whether it was."""
+        with locked(self._lock):
+            if self.checkpoint() != before:
+                return False
+            write_durably(self._checkpoint, after)
+            return True
+
+    def keep_evidence(self, evidence: Evidence) -> Path:
+        """Store a contradiction; the same one is stored once."""
+        folder = make_folder(self.folder / "evidence")
+        pair = sha256(f"{evidence.remembered}\0{evidence.received}".encode()).hexdigest()
+        path = folder / f"fork-{pair[:32]}.json"
+        with locked(self._lock):
+            files = sum(1 for _ in folder.iterdir())
+            if not path.exists() and files < _MOST_EVIDENCE_FILES:
+                write_durably(path, msgspec.json.format(msgspec.json.encode(evidence), indent=2))
+        return path if path.exists() else folder

@@ -1,0 +1,182 @@
+"""What a plain and an asyncio ledger share: settings, state, and the flows behind each method."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypedDict
+from urllib.parse import quote
+
+import httpx
+
+from ledger_core import ids
+from ledger_core.clock import Clock, now_ms
+from ledger_core.errors import LedgerGridError, SettingsError
+from ledger_core.formats.checkpoint import Checkpoint
+from ledger_core.formats.trust_policy import TrustPolicy
+from ledgergrid.delivery import Delivery, Outcome
+from ledgergrid.errors import PendingError
+from ledgergrid.memory import Memory
+from ledgergrid.outbox import Outbox
+from ledgergrid.patience import patiently
+from ledgergrid.receipts import Receipt
+from ledgergrid.sealing import Draft, Sealed, Sealer
+from ledgergrid.signer import Signer
+from ledgergrid.trust import Trust, policy_of
+from ledgergrid.wire import Flow
+
+DraftLike = Draft | tuple[str, object]
+"""A draft, or type and payload alone."""
+
+OUTBOX_BYTES = 1024 * 1024 * 1024
+
+BATCH_RECORDS = 500
+BATCH_BYTES = 8 * 1024 * 1024
+"""Well within what a ledger takes, so that one lost batch costs little to repeat."""
+
+
+class Settings(TypedDict, total=False):
+    """What may be said of a ledger beside its address and the author's key."""
+
+    log_key: str
+    """The log's key to believe, a vkey. Without it, or ``trust``: trust on first use."""
+    trust: TrustPolicy
+    """A whole trust policy, in place of ``log_key``."""
+    token: str
+    """Bearer token, where reading is restricted."""
+    state_dir: str | Path
+    """Where memory and outbox are kept, in a folder a ledger; ``~/.local/share/ledgergrid``."""
+    timeout_s: float
+    """Bounds one request; 30."""
+    patience_s: float
+    """Bounds one call with all its attempts; 60."""
+    saw: bool
+    """Note in each record the last checkpoint verified, so that a rollback is seen; ``True``."""
+    outbox_bytes: int
+    """Most that may wait in the outbox; 1 GiB."""
+    clock: Clock
+    """Tells the time that records claim; the machine's."""
+
+
+class Session:
+    """One author at one ledger: state opened, nothing sent yet."""
+
+    def __init__(self, url: str, ledger: str, signer: Signer, settings: Settings) -> None:
+        if "log_key" in settings and "trust" in settings:
+            raise SettingsError("give log_key or trust, not both: a policy names its logs")
+        ids.check_ledger_name(ledger)
+        base = _parse_url(url)
+        self.url = f"{base}/api/v1/ledgers/{ledger}"
+        self.headers = _make_headers(settings.get("token"))
+        self.timeout_s = settings.get("timeout_s", 30.0)
+        self.patience_s = settings.get("patience_s", 60.0)
+        self._saw = settings.get("saw", True)
+        clock = settings.get("clock", now_ms)
+        root = Path(settings.get("state_dir", _default_state_dir())).expanduser()
+        server = base.partition("://")[2]
+        memory = Memory(root / quote(server, safe="") / ledger)
+        self.state_dir = memory.folder
+        self._trust = Trust(memory, _given_policy(settings), clock)
+        self._sealer = Sealer(signer, clock)
+        outbox = Outbox(memory.folder, limit_bytes=settings.get("outbox_bytes", OUTBOX_BYTES))
+        self._delivery = Delivery(outbox, self._trust)
+
+    def learn(self) -> Flow[str]:
+        """Settle whom to believe, before anything is sealed; return the ledger's origin."""
+        return patiently(self._trust.learn, self.patience_s)
+
+    def seal(self, draft: Draft) -> Sealed:
+        """Seal one draft; :meth:`learn` comes first."""
+        saw = self._trust.last_checkpoint() if self._saw else None
+        return self._sealer.seal(draft, self._trust.origin, saw)
+
+    def append(self, draft: Draft) -> Flow[Receipt]:
+        """Append one record and return its verified receipt."""
+        yield from self.learn()
+        [outcome] = yield from self._delivery.send([self.seal(draft)], self.patience_s)
+        if isinstance(outcome, LedgerGridError):
+            raise outcome
+        return outcome
+
+    def append_many(self, drafts: Iterable[DraftLike]) -> Flow[list[Outcome]]:
+        """Append records in batches; each draft has a receipt or an error, in order."""
+        yield from self.learn()
+        outcomes: list[Outcome] = []
+        patience_s = self.patience_s
+        for group in _group(self._seal_each(drafts)):
+            batch = [each for each in group if isinstance(each, Sealed)]
+            sent = iter((yield from self._delivery.send(batch, patience_s)) if batch else [])
+            now = [next(sent) if isinstance(each, Sealed) else each for each in group]
+            if any(isinstance(outcome, PendingError) for outcome in now):
+                patience_s = 0.0  # Spent; whatever follows gets one attempt.
+            outcomes += now
+        return outcomes
+
+    def send(self, batch: list[Sealed]) -> Flow[list[Outcome]]:
+        """Deliver what the background worker gathered."""
+        return self._delivery.send(batch, self.patience_s)
+
+    def flush(self) -> Flow[list[Outcome]]:
+        """Deliver what is left in the outbox."""
+        yield from self.learn()
+        return (yield from self._delivery.flush(patience_s=self.patience_s))
+
+    def checkpoint(self) -> Flow[Checkpoint]:
+        """Fetch and verify the newest checkpoint."""
+        yield from self.learn()
+        return (yield from patiently(self._trust.refresh, self.patience_s))
+
+    def _seal_each(self, drafts: Iterable[DraftLike]) -> Iterator[Sealed | LedgerGridError]:
+        for draft in drafts:
+            try:
+                yield self.seal(draft if isinstance(draft, Draft) else Draft(*draft))
+            except LedgerGridError as error:
+                yield error
+
+
+def _group(
+    sealed: Iterable[Sealed | LedgerGridError],
+) -> Iterator[list[Sealed | LedgerGridError]]:
+    group: list[Sealed | LedgerGridError] = []
+    size_bytes = 0
+    for each in sealed:
+        more_bytes = len(each.line) + 1 if isinstance(each, Sealed) else 0
+        if group and (len(group) >= BATCH_RECORDS or size_bytes + more_bytes > BATCH_BYTES):
+            yield group
+            group, size_bytes = [], 0
+        group.append(each)
+        size_bytes += more_bytes
+    if group:
+        yield group
+
+
+def _given_policy(settings: Settings) -> TrustPolicy | None:
+    if "log_key" in settings:
+        return policy_of(settings["log_key"])
+    return settings.get("trust")
+
+
+def _make_headers(token: str | None) -> dict[str, str]:
+    # Answers are read within a bound, so nothing that swells when it is unpacked.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "ledgergrid-sdk"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _parse_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"url is not a URL: {error}") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise SettingsError("url must be like https://ledger.example")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise SettingsError("url carries no password, query or fragment; give token= instead")
+    return f"{parsed.scheme}://{parsed.netloc.decode()}{parsed.path.rstrip('/')}"
+
+
+def _default_state_dir() -> Path:
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "ledgergrid"
