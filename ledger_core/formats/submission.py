@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ledger_core import ids, limits
+from ledger_core import clock, ids, limits
 from ledger_core.errors import MalformedError, TooLargeError
+from ledger_core.formats import ed25519
 from ledger_core.formats import record as records
 from ledger_core.formats.record import Part, SignedRecord
 
@@ -100,3 +101,20 @@ def _decode(field: str, text: str) -> bytes:
     except MalformedError:
         # Payloads and salts never stand in an error's text.
         raise MalformedError(f"submission's {field} is not base64 in its one spelling") from None
+
+
+def seal_json(
+    ledger: str, type_name: str, body: bytes, key: ed25519.PrivateKey, made_at_ms: int
+) -> Submission:
+    """Seal a new record with one JSON part, ``body``."""
+    ref, part = records.make_part(body, "application/json")
+    record = records.Record(
+        v=1,
+        ledger=ledger,
+        id=ids.new_record_id(),
+        type=type_name,
+        author=ids.format_key(key.public_key),
+        made_at=clock.format_time(made_at_ms),
+        payload={"body": ref},
+    )
+    return Submission(records.seal(record, key), {"body": part})

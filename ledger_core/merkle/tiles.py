@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from ledger_core import limits
 from ledger_core.errors import MalformedError
-from ledger_core.merkle.tree import HASH_BYTES, NodeId, root
+from ledger_core.merkle.tree import HASH_BYTES, Frontier, NodeId, root
 
 TILE_LEVELS = 8
 """Levels of the tree in one level of tiles."""
@@ -138,6 +138,13 @@ class TileEdge:
     def __init__(self, size: int, rows: Sequence[Sequence[bytes]]) -> None:
         self.size = size
         self.rows = [list(row) for row in rows]
+
+    def frontier(self) -> Frontier:
+        """Return the tree's frontier: each row of equal subtrees, cut into perfect ones."""
+        frontier = Frontier()
+        for level in reversed(range(len(self.rows))):
+            frontier = frontier.extend(self.rows[level], TILE_LEVELS * level)
+        return frontier
 
     def extended(self, leaf_hashes: Sequence[bytes]) -> tuple[TileEdge, list[FullTile]]:
         """Return the edge after more leaves, and the tiles that became full."""

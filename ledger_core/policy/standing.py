@@ -40,6 +40,11 @@ def check_standing(key: KeyStanding | None, kind: RecordType, index: int) -> Non
         raise StandingError(f"{kind.name} is written by {allowed}, this key is neither")
 
 
+def named_keys(kind: RecordType, payload: Payload) -> set[str]:
+    """Return the keys whose standing a record would change."""
+    return {payload["body"].key} if kind is KEY_1 else set()
+
+
 def changes_of(
     kind: RecordType,
     payload: Payload,

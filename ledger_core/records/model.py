@@ -71,7 +71,7 @@ def decode_payload(kind: RecordType, record: Record, parts: Mapping[str, Part]) 
     payload: dict[str, Any] = {}
     for name, part in parts.items():
         check_part(name, record.payload[name], part)
-        payload[name] = _decode_part(kind, name, record.payload[name].media_type, part.data)
+        payload[name] = decode_part(kind, name, record.payload[name].media_type, part.data)
     missing = [n for n, p in kind.parts.items() if p.required and n not in payload]
     if missing:
         raise PayloadError(f"{kind.name} needs part {missing[0]!r}")
@@ -79,7 +79,8 @@ def decode_payload(kind: RecordType, record: Record, parts: Mapping[str, Part]) 
     return payload
 
 
-def _decode_part(kind: RecordType, name: str, media_type: str, data: bytes) -> Any:
+def decode_part(kind: RecordType, name: str, media_type: str, data: bytes) -> Any:
+    """Decode one part by its schema; raise :class:`PayloadError`."""
     part_type = kind.parts.get(name)
     if part_type is None:
         raise PayloadError(f"{kind.name} has no part {name!r}")

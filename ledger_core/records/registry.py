@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ledger_core.errors import UnknownTypeError
 from ledger_core.records.model import RecordType
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
@@ -31,3 +33,13 @@ def find_type(name: str) -> RecordType:
     if kind is None:
         raise UnknownTypeError(f"no record type {name!r}; known are {', '.join(sorted(_BY_NAME))}")
     return kind
+
+
+def json_schemas(name: str) -> dict[str, bytes]:
+    """Return the JSON Schema (2020-12) of each JSON part of a type."""
+    parts = find_type(name).parts.items()
+    return {
+        part: msgspec.json.format(msgspec.json.encode(msgspec.json.schema(of.schema))) + b"\n"
+        for part, of in parts
+        if of.is_json
+    }

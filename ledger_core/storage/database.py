@@ -17,6 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from ledger_core.errors import OutcomeUnknownError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
 
+Transaction = Connection
+"""What functions of ``storage`` work in; other rooms pass it on without looking inside."""
+
 Dialect = sqlite.Sqlite | postgresql.Postgresql
 
 
@@ -29,7 +32,7 @@ class Database:
         self.dialect = dialect
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """Run reads in one transaction."""
         try:
             with self.engine.connect() as connection:
@@ -38,7 +41,7 @@ class Database:
             raise _storage_error(error) from error
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[Transaction]:
         """Run one write transaction; it commits when the block ends without an error.
 
         Raises :class:`StorageError` if nothing was stored, and

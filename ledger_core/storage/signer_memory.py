@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Engine, LargeBinary, MetaData, Table, Text, select
+from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, Table, Text, select
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import BigInteger
 
-from ledger_core.errors import ForkError, StorageError
+from ledger_core.errors import ForkError
 from ledger_core.storage.database import Database
 
 _metadata = MetaData()
@@ -45,9 +44,13 @@ class SignerMemory:
 
     def recall(self, origin: str) -> Signed | None:
         """Return what was signed last for ``origin``."""
-        query = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == origin)
         with self._database.read() as tx:
-            row = tx.execute(query).one_or_none()
+            return self._find(tx, origin)
+
+    @staticmethod
+    def _find(tx: Connection, origin: str) -> Signed | None:
+        query = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == origin)
+        row = tx.execute(query).one_or_none()
         return Signed(*row) if row else None
 
     def recall_all(self) -> dict[str, Signed]:
@@ -68,12 +71,9 @@ class SignerMemory:
             set_={"size": statement.excluded.size, "root": statement.excluded.root},
             where=_signed.c.size < statement.excluded.size,
         )
-        try:
-            with self._database.write() as tx:
-                tx.execute(statement)
-        except DBAPIError as error:
-            raise StorageError(f"signer memory: {error.orig}") from error
-        known = self.recall(origin)
+        with self._database.write() as tx:
+            tx.execute(statement)
+            known = self._find(tx, origin)
         if known is None or (known.size == size and known.root != root):
             raise ForkError(f"size {size} of {origin} was signed with another root")
         return known

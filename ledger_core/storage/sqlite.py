@@ -33,7 +33,7 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
         # The driver's own idea of when to begin a transaction is switched off; see _begin.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
 from ledger_core.merkle.tiles import TILE_LEVELS, TILE_WIDTH, FullTile, TileEdge
 from ledger_core.policy.standing import KeyStanding
 from ledger_core.records.model import Role
+from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
-from ledger_core.storage.database import Dialect
+from ledger_core.storage.database import Dialect, Transaction
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class LedgerRow:
     ledger_id: int
     name: str
     origin: str
-    kind: str
+    kind: Kind
     charter: bytes
 
 
@@ -62,38 +63,38 @@ class StoredEntry:
 # --- ledgers and heads -----------------------------------------------------------
 
 
-def add_ledger(tx: Connection, name: str, origin: str, kind: str, charter: bytes) -> LedgerRow:
+def add_ledger(tx: Transaction, name: str, origin: str, kind: Kind, charter: bytes) -> LedgerRow:
     values = {"name": name, "origin": origin, "kind": kind, "charter": charter}
     key = tx.execute(insert(t.ledgers).values(values).returning(t.ledgers.c.ledger_id))
     return LedgerRow(key.scalar_one(), name, origin, kind, charter)
 
 
-def find_ledger(tx: Connection, name: str) -> LedgerRow | None:
+def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
     row = tx.execute(select(t.ledgers).where(t.ledgers.c.name == name)).one_or_none()
     return LedgerRow(*row) if row else None
 
 
-def is_taken(tx: Connection, name: str, origin: str) -> bool:
+def is_taken(tx: Transaction, name: str, origin: str) -> bool:
     """Say whether a ledger has this name or this origin."""
     taken = (t.ledgers.c.name == name) | (t.ledgers.c.origin == origin)
     return tx.execute(select(t.ledgers.c.ledger_id).where(taken)).first() is not None
 
 
-def list_ledgers(tx: Connection, after: str, limit: int) -> list[LedgerRow]:
+def list_ledgers(tx: Transaction, after: str, limit: int) -> list[LedgerRow]:
     query = select(t.ledgers).where(t.ledgers.c.name > after)
     return [LedgerRow(*row) for row in tx.execute(query.order_by(t.ledgers.c.name).limit(limit))]
 
 
-def lock_head(tx: Connection, ledger_id: int) -> Head:
+def lock_head(tx: Transaction, ledger_id: int) -> Head:
     """Read the head and keep every other writer of this ledger out until the commit."""
     return _read_head(tx, ledger_id, lock=True)
 
 
-def read_head(tx: Connection, ledger_id: int) -> Head:
+def read_head(tx: Transaction, ledger_id: int) -> Head:
     return _read_head(tx, ledger_id, lock=False)
 
 
-def _read_head(tx: Connection, ledger_id: int, *, lock: bool) -> Head:
+def _read_head(tx: Transaction, ledger_id: int, *, lock: bool) -> Head:
     h = t.heads.c
     query = select(h.size, h.root, h.last_leaf, h.received_at).where(h.ledger_id == ledger_id)
     row = tx.execute(query.with_for_update() if lock else query).one_or_none()
@@ -102,24 +103,24 @@ def _read_head(tx: Connection, ledger_id: int, *, lock: bool) -> Head:
     return Head(*row)
 
 
-def read_sizes(tx: Connection) -> dict[int, int]:
+def read_sizes(tx: Transaction) -> dict[int, int]:
     """Return every ledger's size, by ledger id."""
     return {row[0]: row[1] for row in tx.execute(select(t.heads.c.ledger_id, t.heads.c.size))}
 
 
-def read_all_heads(tx: Connection) -> Iterable[tuple[str, Head]]:
-    """Yield every ledger's origin and head."""
+def read_all_heads(tx: Transaction) -> list[tuple[LedgerRow, Head]]:
+    """Return every ledger with its head."""
     h = t.heads.c
-    query = select(t.ledgers.c.origin, h.size, h.root, h.last_leaf, h.received_at)
-    for row in tx.execute(query.join(t.ledgers, t.ledgers.c.ledger_id == h.ledger_id)):
-        yield row[0], Head(*row[1:])
+    query = select(t.ledgers, h.size, h.root, h.last_leaf, h.received_at)
+    rows = tx.execute(query.join(t.heads, t.ledgers.c.ledger_id == h.ledger_id))
+    return [(LedgerRow(*row[:5]), Head(*row[5:])) for row in rows]
 
 
-def add_head(tx: Connection, ledger_id: int, head: Head) -> None:
+def add_head(tx: Transaction, ledger_id: int, head: Head) -> None:
     tx.execute(insert(t.heads).values(ledger_id=ledger_id, **vars(head)))
 
 
-def move_head(tx: Connection, ledger_id: int, head: Head) -> None:
+def move_head(tx: Transaction, ledger_id: int, head: Head) -> None:
     tx.execute(update(t.heads).where(t.heads.c.ledger_id == ledger_id).values(**vars(head)))
 
 
@@ -127,7 +128,7 @@ def move_head(tx: Connection, ledger_id: int, head: Head) -> None:
 
 
 def add_entries(
-    tx: Connection, dialect: Dialect, ledger_id: int, entries: Sequence[NewEntry]
+    tx: Transaction, dialect: Dialect, ledger_id: int, entries: Sequence[NewEntry]
 ) -> None:
     rows = [(ledger_id, e.index, e.previous, e.leaf_hash, e.record_id, e.leaf) for e in entries]
     dialect.insert_many(tx, t.entries, rows)
@@ -141,17 +142,17 @@ def add_entries(
 
 
 def find_by_record_id(
-    tx: Connection, ledger_id: int, record_ids: Sequence[bytes]
-) -> dict[bytes, tuple[int, bytes]]:
-    """Return index and leaf of each record id that is taken."""
+    tx: Transaction, ledger_id: int, record_ids: Sequence[bytes]
+) -> dict[bytes, StoredEntry]:
+    """Return the entries of those record ids that are taken, without payload."""
     e = t.entries.c
-    query = select(e.record_id, e.index, e.leaf)
+    query = select(e.record_id, e.index, e.leaf_hash, e.leaf)
     query = query.where(e.ledger_id == ledger_id, e.record_id.in_(record_ids))
-    return {row[0]: (row[1], row[2]) for row in tx.execute(query)}
+    return {row[0]: StoredEntry(row[1], row[2], row[3], {}) for row in tx.execute(query)}
 
 
 def find_by_leaf_hash(
-    tx: Connection, ledger_id: int, head: Head, leaf_hashes: Iterable[bytes]
+    tx: Transaction, ledger_id: int, head: Head, leaf_hashes: Iterable[bytes]
 ) -> dict[bytes, int]:
     """Return the index of each leaf hash that is in the ledger.
 
@@ -166,14 +167,14 @@ def find_by_leaf_hash(
     return found
 
 
-def read_leaf_hashes(tx: Connection, ledger_id: int, start: int, end: int) -> list[bytes]:
+def read_leaf_hashes(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaf hashes of entries ``[start, end)``."""
     e = t.entries.c
     query = select(e.leaf_hash).where(e.ledger_id == ledger_id, e.index >= start, e.index < end)
     return [row[0] for row in tx.execute(query.order_by(e.index))]
 
 
-def read_leaves(tx: Connection, ledger_id: int, start: int, end: int) -> list[bytes]:
+def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaves of entries ``[start, end)``."""
     e = t.entries.c
     query = select(e.leaf).where(e.ledger_id == ledger_id, e.index >= start, e.index < end)
@@ -181,7 +182,7 @@ def read_leaves(tx: Connection, ledger_id: int, start: int, end: int) -> list[by
 
 
 def read_entries(
-    tx: Connection, ledger_id: int, indexes: Sequence[int] | range
+    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
 ) -> list[StoredEntry]:
     """Return the named entries that exist, with payload, in order of index."""
     e, p = t.entries.c, t.payloads.c
@@ -195,14 +196,11 @@ def read_entries(
     for row in tx.execute(query.order_by(p.index, p.part)):
         parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
     rows = select(e.index, e.leaf_hash, e.leaf).where(e.ledger_id == ledger_id, mine)
-    return [_stored(row, parts) for row in tx.execute(rows.order_by(e.index))]
+    found = tx.execute(rows.order_by(e.index))
+    return [StoredEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in found]
 
 
-def _stored(row: Row[tuple[int, bytes, bytes]], parts: dict[int, dict[str, Part]]) -> StoredEntry:
-    return StoredEntry(row[0], row[1], row[2], parts.get(row[0], {}))
-
-
-def read_entry(tx: Connection, ledger_id: int, index: int) -> StoredEntry:
+def read_entry(tx: Transaction, ledger_id: int, index: int) -> StoredEntry:
     found = read_entries(tx, ledger_id, [index])
     if not found:
         raise NotFoundError(f"no entry {index}")
@@ -212,13 +210,13 @@ def read_entry(tx: Connection, ledger_id: int, index: int) -> StoredEntry:
 # --- tree ------------------------------------------------------------------------
 
 
-def add_tiles(tx: Connection, dialect: Dialect, ledger_id: int, full: Sequence[FullTile]) -> None:
+def add_tiles(tx: Transaction, dialect: Dialect, ledger_id: int, full: Sequence[FullTile]) -> None:
     if full:
         dialect.insert_many(tx, t.tiles, [(ledger_id, *tile) for tile in full])
 
 
 def read_full_tiles(
-    tx: Connection, ledger_id: int, wanted: Sequence[tuple[int, int]]
+    tx: Transaction, ledger_id: int, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """Return the hashes of the named tiles (level, position) that are full."""
     c = t.tiles.c
@@ -228,7 +226,7 @@ def read_full_tiles(
 
 
 def read_tile_roots(
-    tx: Connection, ledger_id: int, level: int, start: int, end: int
+    tx: Transaction, ledger_id: int, level: int, start: int, end: int
 ) -> list[bytes]:
     """Return the roots of full tiles ``[start, end)`` of a level: the hashes one level up."""
     c = t.tiles.c
@@ -237,14 +235,14 @@ def read_tile_roots(
     return [row[0] for row in tx.execute(query)]
 
 
-def read_tile_row(tx: Connection, ledger_id: int, level: int, start: int, end: int) -> list[bytes]:
+def read_tile_row(tx: Transaction, ledger_id: int, level: int, start: int, end: int) -> list[bytes]:
     """Return hashes ``[start, end)`` of a tile level from below, for tiles not yet full."""
     if level == 0:
         return read_leaf_hashes(tx, ledger_id, start, end)
     return read_tile_roots(tx, ledger_id, level - 1, start, end)
 
 
-def read_tile_edge(tx: Connection, ledger_id: int, size: int) -> TileEdge:
+def read_tile_edge(tx: Transaction, ledger_id: int, size: int) -> TileEdge:
     """Read the right edge of the tiles at ``size``."""
     rows: list[list[bytes]] = []
     level = 0
@@ -255,18 +253,18 @@ def read_tile_edge(tx: Connection, ledger_id: int, size: int) -> TileEdge:
     return TileEdge(size, rows)
 
 
-def add_checkpoint(tx: Connection, ledger_id: int, size: int, root: bytes) -> None:
+def add_checkpoint(tx: Transaction, ledger_id: int, size: int, root: bytes) -> None:
     tx.execute(insert(t.checkpoints).values(ledger_id=ledger_id, size=size, root=root))
 
 
-def find_checkpoint(tx: Connection, ledger_id: int, size: int) -> bytes | None:
+def find_checkpoint(tx: Transaction, ledger_id: int, size: int) -> bytes | None:
     """Return the root of the checkpoint at exactly ``size``."""
     c = t.checkpoints.c
     query = select(c.root).where(c.ledger_id == ledger_id, c.size == size)
     return tx.execute(query).scalar_one_or_none()
 
 
-def find_covering_size(tx: Connection, ledger_id: int, index: int) -> int:
+def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
     """Return the size of the first checkpoint that covers ``index``."""
     c = t.checkpoints.c
     query = select(func.min(c.size)).where(c.ledger_id == ledger_id, c.size > index)
@@ -279,7 +277,7 @@ def find_covering_size(tx: Connection, ledger_id: int, index: int) -> int:
 # --- keys ------------------------------------------------------------------------
 
 
-def find_keys(tx: Connection, ledger_id: int, names: Iterable[str]) -> dict[str, KeyStanding]:
+def find_keys(tx: Transaction, ledger_id: int, names: Iterable[str]) -> dict[str, KeyStanding]:
     """Return the standing of those keys that are known."""
     k = t.keys.c
     query = select(k.key, k.roles, k.since, k.revoked)
@@ -287,7 +285,7 @@ def find_keys(tx: Connection, ledger_id: int, names: Iterable[str]) -> dict[str,
     return {row[0]: KeyStanding(row[0], _parse_roles(row[1]), row[2], row[3]) for row in rows}
 
 
-def put_keys(tx: Connection, ledger_id: int, changed: Iterable[KeyStanding]) -> None:
+def put_keys(tx: Transaction, ledger_id: int, changed: Iterable[KeyStanding]) -> None:
     """Write the standings that an append changed."""
     for key in changed:
         values = {"roles": " ".join(sorted(key.roles)), "since": key.since, "revoked": key.revoked}
@@ -299,3 +297,11 @@ def put_keys(tx: Connection, ledger_id: int, changed: Iterable[KeyStanding]) -> 
 def _parse_roles(text: str) -> frozenset[Role]:
     known: dict[str, Role] = {"operator": "operator", "agent": "agent"}
     return frozenset(known[word] for word in text.split())
+
+
+def read_governance_indexes(tx: Transaction, ledger_id: int, end: int) -> list[int]:
+    """Return the indexes below ``end`` of the charter and of every change to a key."""
+    k = t.keys.c
+    rows = tx.execute(select(k.since, k.revoked).where(k.ledger_id == ledger_id))
+    indexes = {index for row in rows for index in row if index is not None}
+    return sorted(index for index in indexes if index < end)

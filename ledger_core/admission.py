@@ -1,0 +1,49 @@
+"""Admission: all that can be said of a submission without looking at the ledger.
+
+Parse once, then: meant for this ledger, known type, signature, commitments, schema, rule.
+Runs off the event loop and in parallel: libsodium lets go of the interpreter while it
+verifies a signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ledger_core import ids
+from ledger_core.errors import ForeignLedgerError, PayloadError
+from ledger_core.formats.record import Part, SignedRecord, verify_record
+from ledger_core.formats.submission import Submission
+from ledger_core.records.model import Payload, RecordType, decode_payload
+from ledger_core.records.registry import find_type
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A submission that may be given a place, if its author stands and its id is free."""
+
+    signed: SignedRecord
+    record_id: bytes
+    kind: RecordType
+    parts: Mapping[str, Part]
+    payload: Payload
+    refs: tuple[bytes, ...]
+
+
+def admit(submission: Submission, origin: str) -> Admitted:
+    """Check a submission for the ledger of ``origin``; raises a :class:`RefusedError`."""
+    record = submission.signed.record
+    if record.ledger != origin:
+        raise ForeignLedgerError(f"this record is for {record.ledger}, this ledger is {origin}")
+    kind = find_type(record.type)
+    verify_record(submission.signed)
+    if record.parties:
+        raise PayloadError(f"{kind.name} takes no parties")
+    return Admitted(
+        signed=submission.signed,
+        record_id=ids.parse_record_id(record.id),
+        kind=kind,
+        parts=submission.parts,
+        payload=decode_payload(kind, record, submission.parts),
+        refs=tuple(ids.parse_digest(ref.to) for ref in record.refs),
+    )

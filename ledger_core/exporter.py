@@ -1,0 +1,296 @@
+"""Streams an archive (formats/archive.py): a range of entries with all it takes to verify it.
+
+Memory stays flat: entries are read a segment at a time, payloads a few entries at a time,
+and the zip goes out as it is made. The manifest, with every file's digest, comes last.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+import msgspec
+
+from ledger_core import ids, limits
+from ledger_core.clock import Clock, format_time
+from ledger_core.errors import MalformedError, NotFoundError
+from ledger_core.fail_points import reach
+from ledger_core.formats import archive
+from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope
+from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import parse_record
+from ledger_core.merkle.tiles import format_bundle
+from ledger_core.policy.visibility import may_see_payload
+from ledger_core.prover import Prover
+from ledger_core.records import registry
+from ledger_core.records.model import Audience
+from ledger_core.records.types.export import Export
+from ledger_core.sequencer import Appended
+from ledger_core.signing import CheckpointSigner
+from ledger_core.storage import store
+from ledger_core.storage.database import Database
+from ledger_core.storage.store import Head, LedgerRow, StoredEntry
+
+_PAYLOADS_AT_ONCE = 32
+_COMPRESSION_LEVEL = 1
+
+CSV_COLUMNS = (
+    "index", "received_at", "type", "author", "id", "made_at", "parts", "payload_bytes",
+    "leaf_hash",
+)  # fmt: skip
+
+README = """\
+This is an archive of a LedgerGrid ledger. It holds entries of a hash-chained Merkle log,
+the payloads its reader may see, and the proofs that join them to a signed checkpoint.
+
+To verify it, trusting nobody who handed it to you:
+
+    pip install ledgergrid
+    ledgergrid-verify ARCHIVE --trust POLICY
+
+POLICY is a C2SP tlog-policy file with the log's key as you know it from elsewhere, never
+from this archive. Without it the verdict cannot be more than "internally consistent".
+The formats are described in docs/spec/ of the LedgerGrid project.
+"""
+
+
+class Exporter:
+    """Exports one range of one ledger, once."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: LedgerRow,
+        prover: Prover,
+        signer: CheckpointSigner,
+        operator: PrivateKey,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._prover = prover
+        self._signer = signer
+        self._operator = operator
+        self._clock = clock
+        self._files: list[File] = []
+        self._counts: Counter[str] = Counter()
+        self._by_type: Counter[str] = Counter()
+        self._outlet = _Outlet()
+        self._zip = zipfile.ZipFile(self._outlet, "w", zipfile.ZIP_DEFLATED)
+
+    @staticmethod
+    def describe(start: int, end: int | None, recipient: str) -> bytes:
+        """Return the payload of the export's own record."""
+        return msgspec.json.encode(Export(start, end or 0, recipient))
+
+    def export(self, start: int, end: int, export: Appended, reader: Audience) -> Iterator[bytes]:
+        """Yield the zip's bytes. ``export`` is the record that says this archive was made."""
+        with self._database.read() as tx:
+            head = store.read_head(tx, self._ledger.ledger_id)
+        if not 0 <= start < end:
+            raise MalformedError(f"[{start}, {end}) is no range of entries")
+        if end > head.size:
+            raise NotFoundError(f"the ledger has {head.size} entries, not {end}")
+        reach("exporter.recorded")
+        return self._write(start, end, head, export, reader)
+
+    def _write(
+        self, start: int, end: int, head: Head, export: Appended, reader: Audience
+    ) -> Iterator[bytes]:
+        yield from self._add(archive.README, [README.encode()])
+        yield from self._add(archive.CHECKPOINT, [self._signer.sign(head.size, head.root)])
+        yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
+        yield from self._add_context(start, head)
+        rows = _CsvRows()
+        first = archive.segment_of(start)
+        for segment in range(first, end, limits.ARCHIVE_SEGMENT_ENTRIES):
+            stop = min(segment + limits.ARCHIVE_SEGMENT_ENTRIES, end)
+            yield from self._add_segment(segment, max(segment, start), stop, reader, rows)
+            reach("exporter.streaming")
+        yield from self._add(archive.CSV, rows.chunks())
+        for kind in registry.ALL:
+            yield from self._add_schemas(kind.name)
+        manifest = self._manifest(start, end, head, export)
+        yield from self._add(archive.REPORT, [_report(manifest)])
+        raw = archive.format_manifest(
+            msgspec.structs.replace(
+                manifest, files=tuple(sorted(self._files, key=lambda f: f.name))
+            )
+        )
+        yield from self._add(archive.MANIFEST, [raw])
+        yield from self._add(
+            archive.MANIFEST_SIGNATURE, [archive.sign_manifest(raw, self._operator)]
+        )
+        self._zip.close()
+        yield self._outlet.take()
+
+    # --- the files ---------------------------------------------------------------
+
+    def _add(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Add one file, chunk by chunk; note its size and digest for the manifest."""
+        digest, size = sha256(), 0
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined]
+        info.external_attr = 0o644 << 16
+        with self._zip.open(info, "w", force_zip64=True) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+                yield self._outlet.take()
+        self._files.append(File(name, size, ids.format_digest(digest.digest())))
+        yield self._outlet.take()
+
+    def _range_proof(self, start: int, end: int, size: int) -> bytes:
+        nodes = archive.range_nodes(start, end, size)
+        with self._database.read() as tx:
+            hashes = tuple(self._prover.nodes(tx, nodes))
+        return archive.format_range_proof(RangeProof(start, end, size, hashes))
+
+    def _add_context(self, start: int, head: Head) -> Iterator[bytes]:
+        """Add the governance entries before the range, each with its receipt."""
+        with self._database.read() as tx:
+            indexes = store.read_governance_indexes(tx, self._ledger.ledger_id, start)
+        self._counts["context"] = len(indexes)
+        for index in indexes:
+            with self._database.read() as tx:
+                entry = store.read_entry(tx, self._ledger.ledger_id, index)
+                receipt = self._prover.receipt(tx, index, head.size)
+            frames = b"".join(
+                archive.format_frame(Frame(index, name, part))
+                for name, part in sorted(entry.parts.items())
+            )
+            yield from self._add(archive.context_name(index, "entry"), [entry.leaf])
+            yield from self._add(archive.context_name(index, "parts"), [frames])
+            yield from self._add(archive.context_name(index, "tlog-proof"), [receipt])
+
+    def _add_segment(
+        self, segment: int, start: int, stop: int, reader: Audience, rows: _CsvRows
+    ) -> Iterator[bytes]:
+        with self._database.read() as tx:
+            leaves = store.read_leaves(tx, self._ledger.ledger_id, start, stop)
+        yield from self._add(archive.entries_name(segment), [format_bundle(leaves)])
+        frames = self._frames(start, stop, reader, rows)
+        yield from self._add(archive.payloads_name(segment), frames)
+
+    def _frames(self, start: int, stop: int, reader: Audience, rows: _CsvRows) -> Iterator[bytes]:
+        for at in range(start, stop, _PAYLOADS_AT_ONCE):
+            wanted = range(at, min(at + _PAYLOADS_AT_ONCE, stop))
+            with self._database.read() as tx:
+                entries = store.read_entries(tx, self._ledger.ledger_id, wanted)
+            for entry in entries:
+                yield from self._entry_frames(entry, reader, rows)
+
+    def _entry_frames(
+        self, entry: StoredEntry, reader: Audience, rows: _CsvRows
+    ) -> Iterator[bytes]:
+        parsed = parse_entry(entry.leaf)
+        record = parse_record(parsed.record)
+        shown = may_see_payload(record.type, reader)
+        for name in sorted(record.payload):
+            # A part that is gone makes no frame: the verifier must call it missing.
+            if shown and name in entry.parts:
+                self._counts["present"] += 1
+                yield archive.format_frame(Frame(entry.index, name, entry.parts[name]))
+            elif not shown:
+                self._counts["withheld"] += 1
+                yield archive.format_frame(Frame(entry.index, name, None))
+        self._counts["entries"] += 1
+        self._by_type[record.type] += 1
+        rows.add(
+            entry.index,
+            format_time(parsed.header.received_at),
+            record.type,
+            record.author,
+            record.id,
+            record.made_at,
+            " ".join(sorted(record.payload)),
+            sum(part.size for part in record.payload.values()),
+            ids.format_digest(entry.leaf_hash),
+        )
+
+    def _add_schemas(self, type_name: str) -> Iterator[bytes]:
+        for part, schema in registry.json_schemas(type_name).items():
+            name = f"schemas/{type_name.replace('/', '-')}.{part}.json"
+            yield from self._add(name, [schema])
+
+    def _manifest(self, start: int, end: int, head: Head, export: Appended) -> Manifest:
+        return Manifest(
+            v=1,
+            origin=self._ledger.origin,
+            charter=ids.format_digest(self._ledger.charter),
+            scope=Scope(start, end, head.size, ids.format_digest(head.root)),
+            counts=Counts(
+                entries=self._counts["entries"],
+                context=self._counts["context"],
+                parts_present=self._counts["present"],
+                parts_withheld=self._counts["withheld"],
+                by_type=dict(sorted(self._by_type.items())),
+            ),
+            exported_by=ids.format_key(self._operator.public_key),
+            exported_at=format_time(self._clock()),
+            export_id=export.record_id,
+            files=(),
+        )
+
+
+class _Outlet(io.RawIOBase):
+    """Takes what the zip writer writes until the next ``take``."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._chunks.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        taken, self._chunks = b"".join(self._chunks), []
+        return taken
+
+
+class _CsvRows:
+    """The rows of entries.csv, kept in a temporary file until their turn in the zip."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(CSV_COLUMNS)
+
+    def add(self, *values: str | int) -> None:
+        self._writer.writerow(values)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the file, once; it is gone afterwards."""
+        with self._file as file:
+            file.seek(0)
+            while chunk := file.read(1 << 16):
+                yield chunk.encode()
+
+
+def _report(manifest: Manifest) -> bytes:
+    """Return a page for people; it claims nothing that the verifier does not check."""
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{count}</td></tr>"
+        for name, count in manifest.counts.by_type.items()
+    )
+    scope = manifest.scope
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<title>LedgerGrid archive</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:50rem;margin:3rem auto;padding:0 1rem}}</style>
+<h1>Archive of {html.escape(manifest.origin)}</h1>
+<p>Entries {scope.start} to {scope.end - 1} of {scope.size}, exported {manifest.exported_at}.</p>
+<p>This page is the exporter's claim. Verify the archive before you rely on it.</p>
+<table><tr><th>Record type</th><th>Entries</th></tr>{rows}</table>
+""".encode()

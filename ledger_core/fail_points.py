@@ -1,0 +1,39 @@
+"""Named places at which a test may have the process killed, to show what a crash leaves behind.
+
+``LEDGERGRID_FAIL_POINT=sequencer.before-commit`` kills the process with SIGKILL when it gets
+there; ``sequencer.before-commit:3`` at the third time. Unset, a fail-point costs one look-up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+FAIL_POINTS = (
+    "sequencer.locked",
+    "sequencer.entries-stored",
+    "sequencer.tiles-stored",
+    "sequencer.checkpoint-stored",
+    "sequencer.before-commit",
+    "sequencer.after-commit",
+    "sequencer.after-memory",
+    "follower.before-commit",
+    "follower.after-commit",
+    "exporter.recorded",
+    "exporter.streaming",
+    "ledgers.before-commit",
+    "ledgers.after-commit",
+)
+
+_armed, _, _count = os.environ.get("LEDGERGRID_FAIL_POINT", "").partition(":")
+_left = int(_count or 1)
+
+
+def reach(name: str) -> None:
+    """Die here, with no clean-up, if this fail-point is armed."""
+    global _left
+    if name != _armed:
+        return
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,136 @@
+"""The follower reads new entries in order, fills the views and wakes those who wait.
+
+Every process has one. Filling is a transaction that begins where the views end, so several
+followers of one database never fill an entry twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+
+from ledger_core import ids
+from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.fail_points import reach
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import parse_record
+from ledger_core.records.model import Payload, decode_payload
+from ledger_core.records.registry import find_type
+from ledger_core.storage import store
+from ledger_core.storage.database import Database
+from ledger_core.storage.store import StoredEntry
+from ledger_core.storage.views import ViewRow, Views
+
+_CHUNK = 500
+_POLL_S = 0.2
+
+
+class Follower:
+    """Keeps the views behind the log. All state below is guarded by ``_changed``."""
+
+    def __init__(self, database: Database, views: Views) -> None:
+        self._database = database
+        self._views = views
+        self._changed = threading.Condition()
+        self._sizes: dict[int, int] = {}
+        self._filled: dict[int, int] = {}
+        self._rung: set[int] = set()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
+        self.failure: LedgerGridError | None = None
+
+    def start(self) -> None:
+        self._filled = self._views.all_progress()
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def ring(self, ledger_id: int) -> None:
+        """Say that a ledger has grown; other processes' growth is found by looking."""
+        with self._changed:
+            self._rung.add(ledger_id)
+            self._changed.notify_all()
+
+    def wait_for(self, ledger_id: int, size: int, timeout_s: float) -> int:
+        return self._wait(self._sizes, ledger_id, size + 1, timeout_s)
+
+    def wait_for_views(self, ledger_id: int, size: int, timeout_s: float) -> int:
+        return self._wait(self._filled, ledger_id, size, timeout_s)
+
+    def _wait(self, sizes: Mapping[int, int], ledger_id: int, size: int, timeout_s: float) -> int:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: sizes.get(ledger_id, 0) >= size or self._closing, timeout_s
+            )
+            return sizes.get(ledger_id, 0)
+
+    # --- the thread --------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._closing:
+            try:
+                self.catch_up()
+                self.failure = None
+            except StorageError as error:
+                # Views may lag; ground truth does not depend on them. Shown by /readyz.
+                self.failure = error
+                time.sleep(_POLL_S)
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._rung) or self._closing, _POLL_S)
+                self._rung.clear()
+
+    def catch_up(self) -> None:
+        """Fill the views up to the log as it stands now."""
+        with self._database.read() as tx:
+            sizes = store.read_sizes(tx)
+        with self._changed:
+            self._sizes.update(sizes)
+            self._changed.notify_all()
+        for ledger_id, size in sizes.items():
+            if self._filled.get(ledger_id, 0) != size:
+                self._fill(ledger_id, size)
+
+    def _fill(self, ledger_id: int, size: int) -> None:
+        done = self._views.progress(ledger_id)
+        if done > size:
+            # Views of a longer history than the database's: a backup was restored.
+            self._views.rebuild()
+            done = 0
+        while done < size and not self._closing:
+            end = min(done + _CHUNK, size)
+            with self._database.read() as tx:
+                entries = store.read_entries(tx, ledger_id, range(done, end))
+            reach("follower.before-commit")
+            self._views.fill(ledger_id, [view_row(entry) for entry in entries])
+            reach("follower.after-commit")
+            done = end
+            with self._changed:
+                self._filled[ledger_id] = done
+                self._changed.notify_all()
+
+
+def view_row(entry: StoredEntry) -> ViewRow:
+    """Compute what the views say of an entry."""
+    parsed = parse_entry(entry.leaf)
+    record = parse_record(parsed.record)
+    kind = find_type(record.type)
+    columns: Mapping[str, str | int | None] = {}
+    if kind.columns and entry.parts.keys() == record.payload.keys():
+        payload: Payload = decode_payload(kind, record, entry.parts)
+        columns = kind.row(record, payload)
+    return ViewRow(
+        index=entry.index,
+        type=record.type,
+        author=record.author,
+        received_at=parsed.header.received_at,
+        leaf_hash=entry.leaf_hash,
+        stream=record.stream if isinstance(record.stream, str) else None,
+        refs=[ids.parse_digest(ref.to) for ref in record.refs],
+        columns=columns,
+    )

@@ -1,0 +1,63 @@
+"""The service's private keys: one secret, from which every ledger's keys are derived.
+
+Ten thousand ledgers need one file, and several machines serving one database need only
+the same secret. Derivation is HKDF-SHA256 (RFC 5869) over purpose and origin.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ledger_core import ids
+from ledger_core.errors import MalformedError, SettingsError
+from ledger_core.formats.ed25519 import SEED_BYTES, PrivateKey
+from ledger_core.formats.vkey import NoteSigner
+
+_SECRET_BYTES = 32
+
+
+class Keyring:
+    """Derives the keys of each ledger. The secret never leaves this object."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != _SECRET_BYTES:
+            raise SettingsError(f"the service's secret must be {_SECRET_BYTES} bytes")
+        self._secret = secret
+
+    def log_signer(self, origin: str) -> NoteSigner:
+        """Return the key that signs this ledger's checkpoints."""
+        return NoteSigner(origin, self._derive("log", origin))
+
+    def operator(self, origin: str) -> PrivateKey:
+        """Return the service's own operator key in this ledger."""
+        return self._derive("operator", origin)
+
+    def service_name(self) -> str:
+        """Return eight characters that tell this service from others, derived from its secret."""
+        return self._derive("name", "").public_key.hex()[:8]
+
+    def _derive(self, purpose: str, origin: str) -> PrivateKey:
+        info = f"ledgergrid/{purpose}-key@v1\n{origin}\n".encode()
+        return PrivateKey(HKDF(SHA256(), SEED_BYTES, None, info).derive(self._secret))
+
+
+def open_keyring(path: Path) -> Keyring:
+    """Read the secret from ``path``; make one, readable by its owner only, if there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(ids.encode_base64(secrets.token_bytes(_SECRET_BYTES)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"{path} can be read by others: chmod 600 {path}")
+    try:
+        return Keyring(ids.decode_base64(path.read_text().strip(), _SECRET_BYTES))
+    except MalformedError:
+        raise SettingsError(f"{path} does not hold 32 bytes in base64") from None

@@ -1,0 +1,217 @@
+"""START HERE. A ledger: append records, prove them, read them, export them.
+
+::
+
+    submission --admit--> admitted record --sequence--> entry, leaf, checkpoint --> receipt
+
+Writing goes through ``admit`` (what can be said of a record alone) and ``sequence`` (what
+needs the ledger, in one transaction). Everything else reads. The whole way of a record is
+told in docs/life-of-a-record.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ledger_core import ids
+from ledger_core.admission import Admitted, admit
+from ledger_core.clock import Clock
+from ledger_core.errors import ForbiddenError, LedgerGridError, NotFoundError
+from ledger_core.exporter import Exporter
+from ledger_core.follower import Follower
+from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.submission import Submission, parse_submission, seal_json
+from ledger_core.formats.vkey import LogKey
+from ledger_core.merkle.tiles import TileId
+from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
+from ledger_core.records.model import Audience
+from ledger_core.records.types.charter import Kind
+from ledger_core.sequencer import Appended, Outcome, Sequencer
+from ledger_core.signing import CheckpointSigner
+from ledger_core.storage import store
+from ledger_core.storage.database import Database
+from ledger_core.storage.store import LedgerRow, StoredEntry
+from ledger_core.storage.views import EntryQuery, Page, Views
+
+
+class Ledger:
+    """One ledger of a service, as this process sees it. Made by :class:`Ledgers`; thread-safe."""
+
+    def __init__(
+        self,
+        row: LedgerRow,
+        database: Database,
+        views: Views,
+        follower: Follower,
+        signer: CheckpointSigner,
+        operator: PrivateKey,
+        clock: Clock,
+    ) -> None:
+        self._row = row
+        self._database = database
+        self._views = views
+        self._follower = follower
+        self._signer = signer
+        self._operator = operator
+        self._clock = clock
+        self._prover = Prover(row.ledger_id, signer)
+        self._sequencer = Sequencer(database, row, signer, self._prover, clock)
+
+    @property
+    def name(self) -> str:
+        return self._row.name
+
+    @property
+    def origin(self) -> str:
+        return self._row.origin
+
+    @property
+    def kind(self) -> Kind:
+        return self._row.kind
+
+    @property
+    def charter(self) -> bytes:
+        """The leaf hash of entry 0: the ledger's identity."""
+        return self._row.charter
+
+    @property
+    def log_key(self) -> LogKey:
+        return self._signer.key
+
+    # --- writing -----------------------------------------------------------------
+
+    def admit(self, raw: bytes) -> Admitted:
+        """Parse and check one submission as JSON; touches no storage."""
+        return admit(parse_submission(raw), self.origin)
+
+    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        """Give admitted records their places in one transaction; one outcome each."""
+        outcomes = self._sequencer.sequence(admitted)
+        self._follower.ring(self._row.ledger_id)
+        return outcomes
+
+    def append(self, submissions: Sequence[Submission]) -> list[Outcome]:
+        """Admit and sequence at once, without the pool. One refusal does not sink the rest."""
+        tried: list[Admitted | LedgerGridError] = []
+        for each in submissions:
+            try:
+                tried.append(admit(each, self.origin))
+            except LedgerGridError as error:
+                tried.append(error)
+        outcomes = iter(self.sequence([x for x in tried if isinstance(x, Admitted)]))
+        return [next(outcomes) if isinstance(x, Admitted) else x for x in tried]
+
+    def append_as_operator(self, type_name: str, body: bytes) -> Appended:
+        """Append a record with one JSON part, signed by the service's own operator key."""
+        sealed = seal_json(self.origin, type_name, body, self._operator, self._clock())
+        outcome = self.append([sealed])[0]
+        if isinstance(outcome, LedgerGridError):
+            raise outcome
+        return outcome
+
+    @property
+    def read_only(self) -> LedgerGridError | None:
+        """Why this ledger takes no appends, if it does not."""
+        return self._sequencer.read_only
+
+    def check(self) -> None:
+        """Raise :class:`ForkError`, and stay read-only, unless the signer's memory agrees."""
+        with self._database.read() as tx:
+            head = store.read_head(tx, self._row.ledger_id)
+        try:
+            self._signer.check(head)
+        except LedgerGridError as error:
+            self._sequencer.read_only = error
+            raise
+
+    # --- proving -----------------------------------------------------------------
+
+    def size(self) -> int:
+        """Return the number of entries."""
+        with self._database.read() as tx:
+            return store.read_head(tx, self._row.ledger_id).size
+
+    def checkpoint(self) -> bytes:
+        """Return the newest checkpoint, signed."""
+        with self._database.read() as tx:
+            head = store.read_head(tx, self._row.ledger_id)
+        return self._signer.sign(head.size, head.root)
+
+    def receipt(self, index: int, size: int | None = None) -> bytes:
+        """Return an entry's receipt, at the checkpoint that first covered it or at ``size``."""
+        with self._database.read() as tx:
+            if size is None:
+                size = store.find_covering_size(tx, self._row.ledger_id, index)
+            return self._prover.receipt(tx, index, size)
+
+    def prove_inclusion(self, index: int, size: int) -> InclusionProof:
+        with self._database.read() as tx:
+            return self._prover.prove_inclusion(tx, index, size)
+
+    def prove_consistency(self, from_size: int, to_size: int) -> ConsistencyProof:
+        with self._database.read() as tx:
+            return self._prover.prove_consistency(tx, from_size, to_size)
+
+    def tile(self, level: int, position: int, width: int) -> bytes:
+        """Return a tile's hashes (C2SP tlog-tiles); :class:`NotFoundError` if not there yet."""
+        with self._database.read() as tx:
+            return self._prover.tile(tx, TileId(level, position, width))
+
+    def bundle(self, position: int, width: int) -> bytes:
+        """Return an entry bundle (C2SP tlog-tiles); :class:`NotFoundError` if not there yet."""
+        with self._database.read() as tx:
+            return self._prover.bundle(tx, position, width)
+
+    # --- reading -----------------------------------------------------------------
+
+    def entry(self, index: int) -> StoredEntry:
+        with self._database.read() as tx:
+            return store.read_entry(tx, self._row.ledger_id, index)
+
+    def entries(self, indexes: Sequence[int] | range) -> list[StoredEntry]:
+        """Return those of the named entries that exist, in order of index."""
+        with self._database.read() as tx:
+            return store.read_entries(tx, self._row.ledger_id, indexes)
+
+    def index_of(self, record_id: str) -> int:
+        """Return where the record with this id lies."""
+        wanted = ids.parse_record_id(record_id)
+        with self._database.read() as tx:
+            found = store.find_by_record_id(tx, self._row.ledger_id, [wanted])
+        if wanted not in found:
+            raise NotFoundError(f"no entry with id {record_id}")
+        return found[wanted].index
+
+    def search(self, query: EntryQuery) -> Page:
+        """Return the indexes of matching entries; what it covers is told by ``Page.size``."""
+        return self._views.search(self._row.ledger_id, query)
+
+    def wait_for(self, size: int, timeout_s: float) -> int:
+        """Wait until the log is larger than ``size`` or the time is up; return its size."""
+        return self._follower.wait_for(self._row.ledger_id, size, timeout_s)
+
+    def wait_until_searchable(self, size: int, timeout_s: float) -> int:
+        """Wait until the views cover ``size`` entries or the time is up; return what they cover."""
+        return self._follower.wait_for_views(self._row.ledger_id, size, timeout_s)
+
+    # --- exporting ---------------------------------------------------------------
+
+    def export(
+        self, start: int, end: int | None, recipient: str, reader: Audience = "operator"
+    ) -> Iterator[bytes]:
+        """Record the export, then yield the archive of entries ``[start, end)`` as zip bytes."""
+        if not self.is_operated_here():
+            raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
+        body = Exporter.describe(start, end, recipient)
+        export = self.append_as_operator("export/1", body)
+        exporter = Exporter(
+            self._database, self._row, self._prover, self._signer, self._operator, self._clock
+        )
+        return exporter.export(start, end or export.index + 1, export, reader)
+
+    def is_operated_here(self) -> bool:
+        """Say whether the service's own key may write as an operator."""
+        key = ids.format_key(self._operator.public_key)
+        with self._database.read() as tx:
+            standing = store.find_keys(tx, self._row.ledger_id, [key]).get(key)
+        return bool(standing and standing.revoked is None and "operator" in standing.roles)

@@ -1,0 +1,176 @@
+"""All ledgers of one service: found one, find one, and check them against what was signed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from ledger_core import ids
+from ledger_core.admission import admit
+from ledger_core.clock import Clock, now_ms
+from ledger_core.errors import ConflictError, ForkError, LedgerGridError, NotFoundError
+from ledger_core.fail_points import reach
+from ledger_core.follower import Follower
+from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.entry import NO_PREVIOUS, Entry, Header, format_entry
+from ledger_core.formats.submission import Submission, seal_json
+from ledger_core.formats.vkey import LogKey, format_vkey
+from ledger_core.keyring import Keyring
+from ledger_core.ledger import Ledger
+from ledger_core.merkle.tree import leaf_hash
+from ledger_core.policy.standing import changes_of
+from ledger_core.records.types.charter import Charter, FoundingKey, Kind
+from ledger_core.signing import CheckpointSigner, check_continues
+from ledger_core.storage import store
+from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.signer_memory import SignerMemory
+from ledger_core.storage.store import Head, LedgerRow, NewEntry
+from ledger_core.storage.views import Views
+
+_OPEN_LEDGERS = 20_000
+
+
+class Ledgers:
+    """Opens each ledger once a process. ``_open`` is guarded by ``_lock``."""
+
+    def __init__(
+        self,
+        database: Database,
+        memory: SignerMemory,
+        keyring: Keyring,
+        *,
+        clock: Clock = now_ms,
+        origin_prefix: str = "",
+    ) -> None:
+        self._database = database
+        self._memory = memory
+        self._keyring = keyring
+        self._clock = clock
+        self._prefix = origin_prefix or f"ledgergrid.local/{keyring.service_name()}"
+        self._lock = threading.Lock()
+        self._open: dict[str, Ledger] = {}
+        self.views = Views(database)
+        self.follower = Follower(database, self.views)
+
+    def start(self) -> None:
+        """Make the views ready and start filling them."""
+        self.views.ensure()
+        self.follower.start()
+
+    def close(self) -> None:
+        self.follower.close()
+
+    def create(
+        self,
+        name: str,
+        *,
+        kind: Kind = "private",
+        origin: str | None = None,
+        operators: Sequence[str] = (),
+    ) -> Ledger:
+        """Found a ledger: its charter is entry 0. The service's own key is an operator in it.
+
+        ``operators`` are further founding operators, as ``ed25519:…`` keys.
+        """
+        ids.check_ledger_name(name)
+        origin = origin or f"{self._prefix}/{name}"
+        ids.check_origin(origin)
+        log_key, own = self._keyring.log_signer(origin).public, self._keyring.operator(origin)
+        charter = _charter(origin, kind, log_key, own, operators)
+        body = msgspec.json.encode(charter)
+        submission = seal_json(origin, "charter/1", body, own, self._clock())
+        with self._database.write() as tx:
+            if store.is_taken(tx, name, origin):
+                raise ConflictError("this name or origin is taken", stored=name, received=name)
+            row = _found(tx, self._database, name, charter, submission, self._clock())
+            reach("ledgers.before-commit")
+        reach("ledgers.after-commit")
+        self.follower.ring(row.ledger_id)
+        return self.get(name)
+
+    def get(self, name: str) -> Ledger:
+        """Return the ledger of this name; :class:`NotFoundError` if there is none."""
+        with self._lock:
+            found = self._open.get(name)
+        if found is not None:
+            return found
+        with self._database.read() as tx:
+            row = store.find_ledger(tx, name)
+        if row is None:
+            raise NotFoundError(f"no ledger named {name[:80]!r}")
+        return self._open_ledger(row)
+
+    def _open_ledger(self, row: LedgerRow) -> Ledger:
+        signer = CheckpointSigner(
+            self._database, self._memory, row, self._keyring.log_signer(row.origin)
+        )
+        operator = self._keyring.operator(row.origin)
+        made = Ledger(row, self._database, self.views, self.follower, signer, operator, self._clock)
+        # A fork does not stop reads: the ledger keeps the reason and says it on every append.
+        with contextlib.suppress(ForkError):
+            made.check()
+        with self._lock:
+            if len(self._open) >= _OPEN_LEDGERS:
+                self._open.pop(next(iter(self._open)))
+            return self._open.setdefault(row.name, made)
+
+    def names(self, *, after: str = "", limit: int = 1000) -> list[str]:
+        """Return ledgers' names in order, those behind ``after``."""
+        with self._database.read() as tx:
+            return [row.name for row in store.list_ledgers(tx, after, limit)]
+
+    def degraded(self) -> dict[str, LedgerGridError]:
+        """Return the ledgers of this process that take no appends, and why."""
+        with self._lock:
+            ledgers = list(self._open.values())
+        return {x.name: x.read_only for x in ledgers if x.read_only is not None}
+
+    def check_signed(self) -> list[ForkError]:
+        """Compare every ledger with what was signed last; return what does not continue it."""
+        signed = self._memory.recall_all()
+        with self._database.read() as tx:
+            heads = {row.origin: (row, head) for row, head in store.read_all_heads(tx)}
+        found: list[ForkError] = []
+        for origin, last in signed.items():
+            if origin not in heads:
+                found.append(ForkError(f"{origin}: signed up to {last.size}, not in the database"))
+                continue
+            row, head = heads[origin]
+            try:
+                check_continues(self._database, row, head, last)
+            except ForkError as error:
+                found.append(error)
+        return found
+
+
+def _charter(
+    origin: str, kind: Kind, log_key: LogKey, own: PrivateKey, operators: Sequence[str]
+) -> Charter:
+    keys = [ids.format_key(own.public_key), *operators]
+    founding = tuple(FoundingKey(key, ("operator",)) for key in keys)
+    return Charter(origin, kind, format_vkey(log_key), founding)
+
+
+def _found(
+    tx: Transaction,
+    database: Database,
+    name: str,
+    charter: Charter,
+    submission: Submission,
+    now: int,
+) -> LedgerRow:
+    """Store a ledger with its first entry."""
+    admitted = admit(submission, charter.origin)
+    header = Header(charter.origin, 0, NO_PREVIOUS, now, submission.signed.signature)
+    leaf = format_entry(Entry(header, submission.signed.raw))
+    first = leaf_hash(leaf)
+    row = store.add_ledger(tx, name, charter.origin, charter.kind, first)
+    entry = NewEntry(0, NO_PREVIOUS, first, admitted.record_id, leaf, admitted.parts)
+    store.add_entries(tx, database.dialect, row.ledger_id, [entry])
+    store.add_checkpoint(tx, row.ledger_id, 1, first)
+    store.add_head(tx, row.ledger_id, Head(1, first, first, now))
+    store.put_keys(tx, row.ledger_id, changes_of(admitted.kind, admitted.payload, 0, {}))
+    return row

@@ -1,0 +1,278 @@
+"""The sequencer gives a batch of admitted records its places, in one transaction.
+
+Life of a batch::
+
+    lock head -> compare with the edge in memory -> per record: id free? refs there?
+    author stands? -> entry, leaf hash -> entries, payloads, tiles, keys, checkpoint, head
+    -> COMMIT -> signer memory, durable -> sign -> receipts
+
+What a crash leaves behind: before COMMIT nothing; between COMMIT and the signer memory
+entries that nobody was told of, found again by id when their authors retry; after the
+signer memory a checkpoint that the database holds. Never a signature over what is not
+committed, never an acknowledgement of what is not durable.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from ledger_core import ids
+from ledger_core.admission import Admitted
+from ledger_core.clock import Clock
+from ledger_core.errors import (
+    ConflictError,
+    DanglingReferenceError,
+    ForkError,
+    IntegrityError,
+    LedgerGridError,
+    ReadOnlyError,
+)
+from ledger_core.fail_points import reach
+from ledger_core.formats.entry import Entry, Header, format_entry, format_header, parse_entry
+from ledger_core.formats.receipt import Receipt, format_receipt
+from ledger_core.merkle.tiles import TileEdge
+from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
+from ledger_core.policy.standing import KeyStanding, changes_of, check_standing, named_keys
+from ledger_core.prover import Prover
+from ledger_core.signing import CheckpointSigner
+from ledger_core.storage import store
+from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.store import Head, LedgerRow, NewEntry
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a record lies.
+
+    ``size`` is that of the first checkpoint that covers it, None for this batch's own.
+    """
+
+    header: Header
+    leaf_hash: bytes
+    record_id: str
+    size: int | None
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Appended:
+    """An acknowledged record: durable, and covered by the checkpoint in its receipt."""
+
+    index: int
+    leaf_hash: bytes
+    received_at: int
+    record_id: str
+    receipt: bytes
+    is_new: bool
+
+
+Outcome = Appended | LedgerGridError
+
+
+@dataclass
+class _Edge:
+    """What the sequencer remembers of the ledger between batches."""
+
+    frontier: Frontier
+    tiles: TileEdge
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A record id that has its place already."""
+
+    index: int
+    leaf: bytes
+    leaf_hash: bytes
+
+
+@dataclass
+class _Batch:
+    """A batch on its way: entries given places so far and what they change."""
+
+    head: Head
+    received_at: int
+    keys: dict[str, KeyStanding]
+    taken: dict[bytes, _Taken]
+    known_refs: dict[bytes, int]
+    entries: list[NewEntry] = field(default_factory=list)
+    changed_keys: dict[str, KeyStanding] = field(default_factory=dict)
+
+
+class Sequencer:
+    """One ledger's writer in this process. ``sequence`` may be called by any one thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: LedgerRow,
+        signer: CheckpointSigner,
+        prover: Prover,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._signer = signer
+        self._prover = prover
+        self._clock = clock
+        # Held for a whole batch; guards _edge and read_only.
+        self._lock = threading.Lock()
+        self._edge: _Edge | None = None
+        self.read_only: LedgerGridError | None = None
+
+    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        """Append what may be appended; one refused record does not sink the rest."""
+        with self._lock:
+            if self.read_only is not None:
+                raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
+            try:
+                return self._sequence(admitted)
+            except IntegrityError as error:
+                # Degraded, never wrong: stop appending, keep serving reads that prove.
+                self.read_only = error
+                raise
+
+    def _sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        with self._database.write() as tx:
+            head = store.lock_head(tx, self._ledger.ledger_id)
+            reach("sequencer.locked")
+            edge = self._edge_at(tx, head)
+            batch = self._open_batch(tx, head, admitted)
+            places = [self._place(tx, batch, each) for each in admitted]
+            grown, growth = self._store(tx, edge, batch)
+            reach("sequencer.before-commit")
+        reach("sequencer.after-commit")
+        self._edge = grown
+        checkpoint = self._signer.sign(growth.size, growth.root) if batch.entries else b""
+        reach("sequencer.after-memory")
+        return [
+            self._acknowledge(each, growth, checkpoint) if isinstance(each, Placed) else each
+            for each in places
+        ]
+
+    # --- inside the transaction --------------------------------------------------
+
+    def _edge_at(self, tx: Transaction, head: Head) -> _Edge:
+        """Return the edge at ``head``, from memory if it can be, and check it against the head."""
+        edge, ledger_id = self._edge, self._ledger.ledger_id
+        if edge is not None and edge.frontier.size > head.size:
+            raise ForkError(
+                f"database went back from size {edge.frontier.size} to {head.size}",
+                index=head.size,
+            )
+        if edge is None:
+            tiles = store.read_tile_edge(tx, ledger_id, head.size)
+            edge = _Edge(tiles.frontier(), tiles)
+        elif edge.frontier.size < head.size:
+            new = store.read_leaf_hashes(tx, ledger_id, edge.frontier.size, head.size)
+            edge = _Edge(edge.frontier.extend(new), edge.tiles.extended(new)[0])
+        if edge.frontier.size != head.size or edge.frontier.root() != head.root:
+            raise IntegrityError(
+                f"the tree at size {head.size} does not have the root its head says",
+                index=head.size,
+            )
+        return edge
+
+    def _open_batch(self, tx: Transaction, head: Head, admitted: Sequence[Admitted]) -> _Batch:
+        ledger_id = self._ledger.ledger_id
+        names = {each.signed.record.author for each in admitted}
+        names.update(*(named_keys(each.kind, each.payload) for each in admitted))
+        refs = {ref for each in admitted for ref in each.refs}
+        record_ids = [each.record_id for each in admitted]
+        return _Batch(
+            head=head,
+            received_at=max(self._clock(), head.received_at),
+            keys=store.find_keys(tx, ledger_id, names),
+            taken={
+                record_id: _Taken(entry.index, entry.leaf, entry.leaf_hash)
+                for record_id, entry in store.find_by_record_id(tx, ledger_id, record_ids).items()
+            },
+            known_refs=store.find_by_leaf_hash(tx, ledger_id, head, refs) if refs else {},
+        )
+
+    def _place(self, tx: Transaction, batch: _Batch, each: Admitted) -> Placed | LedgerGridError:
+        try:
+            taken = batch.taken.get(each.record_id)
+            if taken is None:
+                return self._append(batch, each)
+            return self._repeat(tx, batch, each, taken)
+        except IntegrityError:
+            raise
+        except LedgerGridError as error:
+            return error
+
+    def _repeat(self, tx: Transaction, batch: _Batch, each: Admitted, taken: _Taken) -> Placed:
+        """Same id, same bytes: the same place again. Same id, other bytes: a conflict."""
+        stored = parse_entry(taken.leaf)
+        record_id = each.signed.record.id
+        if stored.record != each.signed.raw:
+            raise ConflictError(
+                f"id {record_id} is taken by entry {taken.index} with other bytes",
+                stored=ids.format_digest(sha256(stored.record).digest()),
+                received=ids.format_digest(sha256(each.signed.raw).digest()),
+            )
+        size = None
+        if taken.index < batch.head.size:
+            size = store.find_covering_size(tx, self._ledger.ledger_id, taken.index)
+        return Placed(stored.header, taken.leaf_hash, record_id, size, is_new=False)
+
+    def _append(self, batch: _Batch, each: Admitted) -> Placed:
+        index = batch.head.size + len(batch.entries)
+        missing = [ref for ref in each.refs if ref not in batch.known_refs]
+        if missing:
+            raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
+        check_standing(batch.keys.get(each.signed.record.author), each.kind, index)
+        changed = list(changes_of(each.kind, each.payload, index, batch.keys))
+        previous = batch.entries[-1].leaf_hash if batch.entries else batch.head.last_leaf
+        header = Header(
+            self._ledger.origin, index, previous, batch.received_at, each.signed.signature
+        )
+        leaf = format_entry(Entry(header, each.signed.raw))
+        entry = NewEntry(index, previous, leaf_hash(leaf), each.record_id, leaf, each.parts)
+        batch.entries.append(entry)
+        batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
+        batch.known_refs[entry.leaf_hash] = index
+        for key in changed:
+            batch.keys[key.key] = batch.changed_keys[key.key] = key
+        return Placed(header, entry.leaf_hash, each.signed.record.id, None, is_new=True)
+
+    def _store(self, tx: Transaction, edge: _Edge, batch: _Batch) -> tuple[_Edge, Growth]:
+        leaf_hashes = [entry.leaf_hash for entry in batch.entries]
+        growth = Growth(edge.frontier, leaf_hashes)
+        if not batch.entries:
+            return edge, growth
+        tiles, full = edge.tiles.extended(leaf_hashes)
+        ledger_id, dialect = self._ledger.ledger_id, self._database.dialect
+        store.add_entries(tx, dialect, ledger_id, batch.entries)
+        reach("sequencer.entries-stored")
+        store.add_tiles(tx, dialect, ledger_id, full)
+        reach("sequencer.tiles-stored")
+        store.put_keys(tx, ledger_id, batch.changed_keys.values())
+        store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
+        reach("sequencer.checkpoint-stored")
+        head = Head(growth.size, growth.root, leaf_hashes[-1], batch.received_at)
+        store.move_head(tx, ledger_id, head)
+        return _Edge(edge.frontier.extend(leaf_hashes), tiles), growth
+
+    # --- after the commit --------------------------------------------------------
+
+    def _acknowledge(self, place: Placed, growth: Growth, checkpoint: bytes) -> Appended:
+        """Make the receipt: of this batch's tree, or of the one the entry was first covered by."""
+        index = place.header.index
+        if place.size is None:
+            path = tuple(growth.prove_inclusion(index))
+            receipt = format_receipt(Receipt(index, path, checkpoint, format_header(place.header)))
+        else:
+            with self._database.read() as tx:
+                receipt = self._prover.receipt(tx, index, place.size)
+        return Appended(
+            index=index,
+            leaf_hash=place.leaf_hash,
+            received_at=place.header.received_at,
+            record_id=place.record_id,
+            receipt=receipt,
+            is_new=place.is_new,
+        )

@@ -1,0 +1,273 @@
+"""Views: what is filtered and searched, computed from the log and thrown away at will.
+
+On SQLite they are a file of their own, on PostgreSQL a schema of UNLOGGED tables: they
+never enter a backup. Their version is the digest of their definition; another version
+than the stored one means: drop, make, fill again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateSchema, CreateTable
+
+from ledger_core.errors import MalformedError
+from ledger_core.records import registry
+from ledger_core.records.model import RecordType
+from ledger_core.storage.database import Database, Transaction
+
+SCHEMA = "ledgergrid_views"
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """One entry as the views see it; ``columns`` are those its type declares."""
+
+    index: int
+    type: str
+    author: str
+    received_at: int
+    leaf_hash: bytes
+    stream: str | None
+    refs: Sequence[bytes]
+    columns: Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True)
+class EntryQuery:
+    """Filters, all of which must hold. ``after`` is the cursor: an index, exclusive."""
+
+    type: str | None = None
+    author: str | None = None
+    leaf_hash: bytes | None = None
+    stream: str | None = None
+    ref: bytes | None = None
+    received_from: int | None = None
+    received_to: int | None = None
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    after: int | None = None
+    limit: int = 100
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Indexes found, the cursor of the next page (None at the end), and the size covered."""
+
+    indexes: Sequence[int]
+    next: int | None
+    size: int
+
+
+class Views:
+    """The views of every ledger. ``fill`` and ``search`` may run in several processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        schema = SCHEMA if database.dialect.name == "postgresql" else None
+        self._metadata = MetaData(schema=schema)
+        self._define()
+
+    def _define(self) -> None:
+        self._version = self._table("version", Column("version", Text))
+        size = Column("size", BigInteger, nullable=False)
+        self._progress = self._table("progress", _number("ledger_id"), size)
+        self._entries = self._table(
+            "entry_view",
+            _number("ledger_id"),
+            _number("index"),
+            Column("type", Text, nullable=False),
+            Column("author", Text, nullable=False),
+            Column("received_at", BigInteger, nullable=False),
+            Column("leaf_hash", LargeBinary, nullable=False),
+            Column("stream", Text),
+        )
+        for name in ("type", "author", "stream", "leaf_hash", "received_at"):
+            _add_index(self._entries, name)
+        target = Column("target", LargeBinary, primary_key=True)
+        self._refs = self._table("ref_view", _number("ledger_id"), target, _number("index"))
+        self._types = {kind.name: self._type_table(kind) for kind in registry.ALL}
+
+    def _type_table(self, kind: RecordType) -> Table:
+        columns = [Column(name, _COLUMN_TYPES[of]) for name, of in kind.columns.items()]
+        name = kind.name.replace(".", "_").replace("/", "_")
+        table = self._table(f"{name}_view", _number("ledger_id"), _number("index"), *columns)
+        for column_name in kind.columns:
+            _add_index(table, column_name)
+        return table
+
+    def _table(self, name: str, *columns: Column[Any]) -> Table:
+        prefixes = ["UNLOGGED"] if self._metadata.schema else []
+        return Table(name, self._metadata, *columns, prefixes=prefixes)
+
+    def version(self) -> str:
+        """Return the digest of the views' definition."""
+        dialect = self._database.views.dialect
+        made = [str(CreateTable(table).compile(dialect=dialect)) for table in self._sorted()]
+        return sha256("\n".join(made).encode()).hexdigest()
+
+    def _sorted(self) -> list[Table]:
+        return sorted(self._metadata.tables.values(), key=lambda table: table.name)
+
+    def ensure(self) -> None:
+        """Make the views if they are missing or of another version; they fill up again."""
+        with self._database.dialect.write_lock(), self._database.views.begin() as tx:
+            if self._metadata.schema:
+                tx.exec_driver_sql("SELECT pg_advisory_xact_lock(7163)")
+                tx.execute(CreateSchema(SCHEMA, if_not_exists=True))
+            self._version.create(tx, checkfirst=True)
+            if tx.execute(select(self._version.c.version)).scalar() == self.version():
+                return
+            self._drop_all(tx)
+            self._metadata.create_all(tx)
+            tx.execute(insert(self._version).values(version=self.version()))
+
+    def _drop_all(self, tx: Transaction) -> None:
+        """Drop whatever is there: views of another version may have other tables."""
+        if self._metadata.schema:
+            tx.exec_driver_sql(f"DROP SCHEMA {SCHEMA} CASCADE")
+            tx.execute(CreateSchema(SCHEMA))
+            return
+        found = MetaData()
+        found.reflect(tx)
+        found.drop_all(tx)
+
+    def rebuild(self) -> None:
+        """Forget everything, to be filled again."""
+        with self._database.dialect.write_lock(), self._database.views.begin() as tx:
+            for table in self._sorted():
+                if table is not self._version:
+                    tx.execute(delete(table))
+
+    # --- filling -----------------------------------------------------------------
+
+    def progress(self, ledger_id: int) -> int:
+        """Return the size up to which a ledger's views are filled."""
+        with self._database.views.connect() as tx:
+            return self._read_progress(tx, ledger_id) or 0
+
+    def all_progress(self) -> dict[int, int]:
+        with self._database.views.connect() as tx:
+            return {row[0]: row[1] for row in tx.execute(select(self._progress))}
+
+    def _read_progress(self, tx: Transaction, ledger_id: int) -> int | None:
+        query = select(self._progress.c.size).where(self._progress.c.ledger_id == ledger_id)
+        return tx.execute(query.with_for_update()).scalar_one_or_none()
+
+    def fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> None:
+        """Add the rows of entries that follow each other, unless another process just did."""
+        try:
+            self._fill(ledger_id, rows)
+        except IntegrityError:
+            # Two processes began with the same first entry; the other one won.
+            return
+
+    def _fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> None:
+        with self._database.views.connect().execution_options(write=True) as tx:
+            done = self._read_progress(tx, ledger_id)
+            if (done or 0) != rows[0].index:
+                return
+            self._insert(tx, ledger_id, rows)
+            size = rows[-1].index + 1
+            if done is None:
+                tx.execute(insert(self._progress).values(ledger_id=ledger_id, size=size))
+            else:
+                this = self._progress.c.ledger_id == ledger_id
+                tx.execute(update(self._progress).where(this).values(size=size))
+            tx.commit()
+
+    def _insert(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
+        insert_many = self._database.dialect.insert_many
+        general = [
+            (ledger_id, r.index, r.type, r.author, r.received_at, r.leaf_hash, r.stream)
+            for r in rows
+        ]
+        insert_many(tx, self._entries, general)
+        refs = {(ledger_id, ref, r.index) for r in rows for ref in r.refs}
+        if refs:
+            insert_many(tx, self._refs, sorted(refs))
+        by_type: dict[str, list[tuple[Any, ...]]] = {}
+        for r in rows:
+            if r.columns:
+                by_type.setdefault(r.type, []).append((ledger_id, r.index, *r.columns.values()))
+        for name, values in by_type.items():
+            insert_many(tx, self._types[name], values)
+
+    # --- searching ---------------------------------------------------------------
+
+    def search(self, ledger_id: int, query: EntryQuery) -> Page:
+        """Return the indexes of matching entries, one page of them."""
+        table = self._entries
+        index = table.c.index
+        statement = select(index).where(table.c.ledger_id == ledger_id)
+        for name in ("type", "author", "leaf_hash", "stream"):
+            value = getattr(query, name)
+            if value is not None:
+                statement = statement.where(table.c[name] == value)
+        if query.received_from is not None:
+            statement = statement.where(table.c.received_at >= query.received_from)
+        if query.received_to is not None:
+            statement = statement.where(table.c.received_at < query.received_to)
+        if query.ref is not None:
+            refs = self._refs.c
+            found = select(refs.index).where(refs.ledger_id == ledger_id, refs.target == query.ref)
+            statement = statement.where(index.in_(found))
+        if query.columns:
+            statement = statement.where(index.in_(self._select_columns(ledger_id, query)))
+        if query.after is not None:
+            statement = statement.where(
+                index < query.after if query.descending else index > query.after
+            )
+        order = index.desc() if query.descending else index.asc()
+        with self._database.views.connect() as tx:
+            size = self._read_progress_only(tx, ledger_id)
+            rows = tx.execute(statement.order_by(order).limit(query.limit + 1)).scalars().all()
+        page = list(rows[: query.limit])
+        return Page(page, page[-1] if len(rows) > query.limit else None, size)
+
+    def _read_progress_only(self, tx: Transaction, ledger_id: int) -> int:
+        query = select(self._progress.c.size).where(self._progress.c.ledger_id == ledger_id)
+        return tx.execute(query).scalar_one_or_none() or 0
+
+    def _select_columns(self, ledger_id: int, query: EntryQuery) -> Any:
+        table = self._types.get(query.type or "")
+        if table is None:
+            raise MalformedError("to filter by a type's column, name the type as well")
+        unknown = [name for name in query.columns if name not in table.c or name in _KEY]
+        if unknown:
+            raise MalformedError(f"{query.type} has no column {unknown[0]!r} to filter by")
+        statement = select(table.c.index).where(table.c.ledger_id == ledger_id)
+        for name, value in query.columns.items():
+            statement = statement.where(table.c[name] == value)
+        return statement
+
+
+_KEY = ("ledger_id", "index")
+
+
+_COLUMN_TYPES: dict[str, type[Text] | type[BigInteger]] = {"text": Text, "integer": BigInteger}
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, primary_key=True, autoincrement=False)
+
+
+def _add_index(table: Table, column: str) -> None:
+    Index(f"{table.name}_by_{column}", table.c.ledger_id, table.c[column], table.c.index)
