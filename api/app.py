@@ -1,0 +1,147 @@
+"""``create_app(settings)``: the one place where the objects of the service are joined.
+
+::
+
+    Observer            id, metrics, logs of what failed
+      AppendRoutes      the two hot routes, plain ASGI
+        BoundedBodies   small bodies only, from here on
+          FastAPI       everything else
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import logs, problems
+from api.bodies import BoundedBodies, Intake
+from api.metrics import Metrics
+from api.routes import archive, entries, health, ledgers, proofs, records, static_log, stream
+from api.service import Service
+from api.settings import Settings, load_settings
+from api.streams import Hub
+from ledger_core.keyring import open_keyring
+from ledger_core.ledgers import Ledgers
+from ledger_core.pool import Pool
+from ledger_core.storage.database import open_database
+from ledger_core.storage.signer_memory import SignerMemory
+from ledger_core.storage.tokens import Tokens
+
+VERSION = "0.1.0"
+OPENAPI_PATH = "/api/v1/openapi.json"
+_ROUTERS = (ledgers, entries, proofs, archive, stream, static_log, health)
+
+
+class App:
+    """The service as an ASGI application; ``service`` holds its objects."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.api = _describe(service)
+        bounded = BoundedBodies(self.api, service.intake)
+        hot = records.AppendRoutes(bounded, service)
+        self._layers: ASGIApp = logs.Observer(hot, service.metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._layers(scope, receive, send)
+
+
+def create_app(settings: Settings) -> App:
+    """Build the service; nothing runs before its lifespan begins."""
+    return App(build_service(settings))
+
+
+def app_from_environment() -> App:
+    """Build the service in a worker process of ``ledgergrid serve``."""
+    settings = load_settings()
+    logs.configure(settings.log_level)
+    return create_app(settings)
+
+
+def build_service(settings: Settings) -> Service:
+    """Open database, keys and signer's memory, and join them."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = open_database(settings.database_url)
+    database.migrate()
+    memory = SignerMemory(open_database(settings.signer_memory_url))
+    keyring = open_keyring(settings.data / "keyring")
+    metrics = Metrics()
+    return Service(
+        settings=settings,
+        database=database,
+        ledgers=Ledgers(database, memory, keyring, origin_prefix=settings.origin_prefix),
+        pool=Pool(on_batch=metrics.observe_batch),
+        tokens=Tokens(database),
+        hub=Hub(settings.max_stream_readers),
+        intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
+        metrics=metrics,
+    )
+
+
+def _lifespan(service: Service) -> Any:
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(service.ledgers.start)
+        service.pool.start()
+        logs.log.info("serving", workers=service.settings.workers)
+        yield
+        # In this order: what was accepted is finished, then what it needs is closed.
+        await anyio.to_thread.run_sync(service.pool.close)
+        await anyio.to_thread.run_sync(service.ledgers.close)
+        await anyio.to_thread.run_sync(service.database.close)
+
+    return run
+
+
+# --- FastAPI -------------------------------------------------------------------------
+
+
+def _describe(service: Service) -> FastAPI:
+    app = FastAPI(
+        title="LedgerGrid",
+        version=VERSION,
+        summary="The verifiable ledger for AI agents",
+        lifespan=_lifespan(service),
+        openapi_url=OPENAPI_PATH,
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    problems.install(app)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """Describe every operation, the hot routes too, which FastAPI does not see."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        schema["paths"].update(records.describe())
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        components.update(records.SCHEMAS)
+        for name in ("HTTPValidationError", "ValidationError"):
+            components.pop(name, None)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                _drop_validation_answer(operation)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _drop_validation_answer(operation: dict[str, Any]) -> None:
+    """Drop the 422 that FastAPI promises by itself: what is malformed is a 400 here."""
+    answer = operation["responses"].get("422", {})
+    if "application/json" in answer.get("content", {}):
+        del operation["responses"]["422"]

@@ -1,0 +1,131 @@
+"""Logs: one JSON object a line on standard error. No payloads, no tokens, no queries.
+
+Every request has an id, its own (``X-Request-ID``) or a fresh one; it stands in the answer
+and in every line logged on its behalf. Requests themselves are logged at ``debug``, since
+metrics count them; what went wrong inside is logged at ``error``, here and only here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.metrics import Metrics
+from ledger_core import ids
+from ledger_core.errors import LedgerGridError
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+log = structlog.get_logger("ledgergrid")
+
+
+def configure(level: str) -> None:
+    """Send every log line of this process, of libraries too, to standard error as JSON."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.dict_tracebacks,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("alembic", "httpx", "httpcore", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _Exchange:
+    """One request as it goes by: passes messages on and remembers how it ended."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._header = (b"x-request-id", request_id.encode())
+        self.status = 0
+        self.is_complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._header]
+        elif message["type"] == "http.response.body":
+            self.is_complete = not message.get("more_body", False)
+        await self._send(message)
+
+
+class Observer:
+    """The outermost layer: gives a request its id, measures it, and logs what failed."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        exchange = _Exchange(send, request_id)
+        began_s = time.perf_counter()
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            # Cut off in the middle of an answer: only the server can close the connection.
+            if exchange.status and not exchange.is_complete:
+                raise
+            if not exchange.status:
+                await _answer(error, scope, receive, exchange.send)
+        finally:
+            self._note(scope, exchange.status, time.perf_counter() - began_s)
+
+    def _note(self, scope: Scope, status: int, took_s: float) -> None:
+        matched = getattr(scope.get("route"), "path", "unmatched")
+        route: str = scope.get("ledgergrid.route", matched)
+        self._metrics.observe(scope["method"], route, status, took_s)
+        log.debug("request", method=scope["method"], route=route, status=status, took_s=took_s)
+
+
+async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    if isinstance(error, LedgerGridError):
+        problem = problems.problem_of(error)
+    else:
+        problem = problems.internal_problem()
+    await problems.respond(problem)(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return ids.new_record_id()
+
+
+def uvicorn_options() -> dict[str, Any]:
+    """Return what keeps uvicorn from logging in its own way."""
+    return {"log_config": None, "access_log": False}

@@ -1,0 +1,100 @@
+"""``/metrics``: what Prometheus reads. Labels are bounded: routes, never ledgers or ids.
+
+With several workers each process writes its numbers to files in ``PROMETHEUS_MULTIPROC_DIR``
+(set by ``serve`` before the workers start), and whichever is asked adds them up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+LEDGERS = 100
+"""How many ledgers' sizes are shown."""
+
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_RECORDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+
+class Metrics:
+    """The numbers of one process; a registry of its own, so that two apps do not mix."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        mine: Any = {"registry": self._registry, "namespace": "ledgergrid"}
+        self._requests = Counter(
+            "http_requests", "Requests answered.", ("method", "route", "status"), **mine
+        )
+        self._request_seconds = Histogram(
+            "http_request_seconds", "Time to the end of an answer.", ("route",), buckets=_SECONDS,
+            **mine,
+        )  # fmt: skip
+        self._records = Counter("records", "Records judged.", ("outcome",), **mine)
+        self._request_records = Histogram(
+            "request_records", "Records in one append request.", buckets=_RECORDS, **mine
+        )
+        self._batch_records = Histogram(
+            "batch_records", "Records in one transaction.", buckets=_RECORDS, **mine
+        )
+        self._waiting = Gauge(
+            "records_waiting", "Records in the pool.", multiprocess_mode="livesum", **mine
+        )
+        self._streams = Gauge(
+            "stream_readers", "Live streams open.", multiprocess_mode="livesum", **mine
+        )
+
+    def observe(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count one answered request; status 0 means that nobody waited for the answer."""
+        method = method if method in _METHODS else "other"
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(route).observe(took_s)
+
+    def begin_append(self, records: int) -> None:
+        self._request_records.observe(records)
+        self._waiting.inc(records)
+
+    def end_append(self, records: int) -> None:
+        self._waiting.dec(records)
+
+    def observe_batch(self, records: int) -> None:
+        """Count one batch given places in one transaction."""
+        self._batch_records.observe(records)
+
+    def count_outcome(self, outcome: str) -> None:
+        """Count one judged record: ``new``, ``again`` or an error's code."""
+        self._records.labels(outcome).inc()
+
+    def open_stream(self) -> None:
+        self._streams.inc()
+
+    def close_stream(self) -> None:
+        self._streams.dec()
+
+    def expose(self, sizes: Sequence[tuple[str, int]]) -> bytes:
+        """Format everything as text; ``sizes`` are those of the ledgers the asker may see."""
+        registry = self._registry
+        if MULTIPROCESS_DIR in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        ledgers = CollectorRegistry()
+        ledgers.register(_Sizes(sizes))
+        return generate_latest(registry) + generate_latest(ledgers)
+
+
+class _Sizes(Collector):
+    def __init__(self, sizes: Sequence[tuple[str, int]]) -> None:
+        self._sizes = sizes
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("ledgergrid_ledger_entries", "Entries.", labels=["ledger"])
+        for name, size in self._sizes[:LEDGERS]:
+            family.add_metric([name], size)
+        yield family

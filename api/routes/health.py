@@ -1,0 +1,75 @@
+"""Is the process alive, can it serve, and what has it counted?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response, Security
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from api import actors, problems
+from api.metrics import LEDGERS
+from api.routes.ledgers import find_visible
+from api.routes.parameters import StrictQuery, bearer
+from api.service import Service, ServiceOf
+from ledger_core.errors import LedgerGridError
+
+router = APIRouter(tags=["health"], dependencies=[StrictQuery])
+
+
+class Health(BaseModel):
+    """What is well; ``problems`` is empty."""
+
+    status: str
+    problems: list[str]
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz", operation_id="healthz", responses=problems.responses(400))
+async def healthz() -> Health:
+    """Answer as long as the process lives."""
+    return Health(status="ok", problems=[])
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    responses={503: {"model": Health}, **problems.responses(400)},
+)
+def readyz(service: ServiceOf, response: Response) -> Health:
+    """Answer 200 if the database answers and no ledger contradicts what was signed."""
+    found = find_problems(service)
+    if found:
+        response.status_code = 503
+    return Health(status="not ready" if found else "ok", problems=found)
+
+
+def find_problems(service: Service) -> list[str]:
+    """Name what keeps this process from serving as it should; blocking."""
+    try:
+        forks = service.ledgers.check_signed()
+    except LedgerGridError as error:
+        return [f"database: {error.title}"]
+    found = [f"{fork.code}: {fork}" for fork in forks]
+    found += [f"{name}: {error}" for name, error in sorted(service.ledgers.degraded().items())]
+    if service.ledgers.follower.failure is not None:
+        found.append("search: the views fall behind")
+    return found
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    response_class=Response,
+    dependencies=[Security(bearer)],
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problems.responses(400, 401),
+    },
+)
+def metrics(service: ServiceOf, request: Request) -> Response:
+    """Show what Prometheus reads; of ledgers only those that whoever asks may see."""
+    actor = actors.find_actor(service, request)
+    ledgers = find_visible(service, actor, "", LEDGERS)
+    sizes = [(ledger.name, ledger.size()) for ledger in ledgers]
+    return Response(service.metrics.expose(sizes), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,77 @@
+"""The log as C2SP tlog-tiles has it: files that any monitor, witness or mirror reads.
+
+Tiles never change once published, partial ones included, so every cache may keep them;
+the checkpoint is asked for anew. A ledger that is not public needs its token here as well,
+and only the asker's own cache may keep what it got.
+
+Source: https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, Security
+
+from api import actors, problems
+from api.routes.parameters import StrictQuery, bearer
+from api.service import ServiceOf
+from ledger_core.errors import MalformedError, NotFoundError
+from ledger_core.ledger import Ledger
+from ledger_core.merkle import tiles
+
+router = APIRouter(
+    prefix="/log/{ledger}", tags=["log"], dependencies=[StrictQuery, Security(bearer)]
+)
+_YEAR_S = 31_536_000
+
+
+def _bytes(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}}}
+
+
+@router.head("/checkpoint", include_in_schema=False)
+@router.get(
+    "/checkpoint",
+    operation_id="log_checkpoint",
+    response_class=Response,
+    responses={**_bytes("text/plain"), **problems.responses(400, 401, 404)},
+)
+def log_checkpoint(service: ServiceOf, request: Request, ledger: str) -> Response:
+    """Return the newest checkpoint."""
+    found, _ = actors.open_ledger(service, request, ledger)
+    return Response(
+        found.checkpoint(),
+        headers={"Cache-Control": "no-cache"},
+        media_type="text/plain; charset=utf-8",
+    )
+
+
+@router.head("/tile/{path:path}", include_in_schema=False)
+@router.get(
+    "/tile/{path:path}",
+    operation_id="log_tile",
+    response_class=Response,
+    responses={**_bytes("application/octet-stream"), **problems.responses(400, 401, 404)},
+)
+def log_tile(service: ServiceOf, request: Request, ledger: str, path: str) -> Response:
+    """Return `<L>/<N>[.p/<W>]`, a tile, or `entries/<N>[.p/<W>]`, an entry bundle."""
+    found, _ = actors.open_ledger(service, request, ledger)
+    try:
+        content = _read(found, path)
+    except MalformedError as error:
+        raise NotFoundError(str(error)) from None
+    scope = "public" if found.kind == "public" else "private"
+    return Response(
+        content,
+        headers={"Cache-Control": f"{scope}, max-age={_YEAR_S}, immutable"},
+        media_type="application/octet-stream",
+    )
+
+
+def _read(ledger: Ledger, path: str) -> bytes:
+    level, _, rest = path.partition("/")
+    position, width = tiles.parse_tile_index(rest)
+    if level == "entries":
+        return ledger.bundle(position, width)
+    return ledger.tile(tiles.parse_tile_level(level), position, width)

@@ -1,0 +1,39 @@
+"""The objects of one running service, joined in ``app.py`` and handed to every route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.bodies import Intake
+from api.metrics import Metrics
+from api.settings import Settings
+from api.streams import Hub
+from ledger_core.ledgers import Ledgers
+from ledger_core.pool import Pool
+from ledger_core.storage.database import Database
+from ledger_core.storage.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a request may need."""
+
+    settings: Settings
+    database: Database
+    ledgers: Ledgers
+    pool: Pool
+    tokens: Tokens
+    hub: Hub
+    intake: Intake
+    metrics: Metrics
+
+
+async def _service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(_service_of)]

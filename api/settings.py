@@ -1,0 +1,110 @@
+"""Settings of the service: from the environment (``LEDGERGRID_…``) and the command line.
+
+Nothing is read at import: ``create_app(settings)`` gets what it needs. docs/reference/settings.md
+is made from this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ledger_core import limits
+from ledger_core.errors import SettingsError
+
+PREFIX = "LEDGERGRID_"
+
+
+class Settings(BaseSettings):
+    """Everything an operator may choose."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data: Path = Field(
+        default=Path("data"),
+        description="Folder for the signing keys, the signer's memory and the embedded database.",
+    )
+    database: SecretStr = Field(
+        default=SecretStr(""),
+        description="`sqlite:///FILE` or `postgresql://USER@HOST/NAME`. "
+        "Empty: `ledger.db` in the data folder.",
+    )
+    signer_memory: SecretStr = Field(
+        default=SecretStr(""),
+        description="Database that remembers what was signed, apart from the ledger's own; "
+        "replicas share one. Empty: `signer.db` in the data folder.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that serve; each checks and batches."
+    )
+    origin_prefix: str = Field(
+        default="",
+        max_length=limits.ORIGIN_CHARS - limits.LEDGER_NAME_CHARS - 1,
+        pattern=r"^[!-*,-~]*$",
+        description="What a new ledger's origin begins with, before `/` and its name: where the "
+        "log is found, without a scheme. Empty: a name derived from the service's keys.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged; `debug` logs every request."
+    )
+    max_bodies_bytes: int = Field(
+        default=limits.POOL_BYTES,
+        ge=limits.BATCH_BYTES,
+        description="Bytes of request bodies a process holds at once; beyond it answers 503.",
+    )
+    max_stream_readers: int = Field(
+        default=limits.STREAM_READERS,
+        ge=1,
+        le=limits.STREAM_READERS,
+        description="Live streams a process serves at once; beyond it answers 503.",
+    )
+    body_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="How long a request body may take to arrive."
+    )
+    shutdown_s: int = Field(
+        default=10, ge=1, le=600, description="How long requests may take to end at a shutdown."
+    )
+
+    @property
+    def database_url(self) -> str:
+        """The ledgers' database; may hold a password."""
+        return self.database.get_secret_value() or f"sqlite:///{self.data / 'ledger.db'}"
+
+    @property
+    def signer_memory_url(self) -> str:
+        """The signer's memory; may hold a password."""
+        return self.signer_memory.get_secret_value() or f"sqlite:///{self.data / 'signer.db'}"
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database's file, where it is one."""
+        scheme, _, path = self.database_url.partition(":///")
+        return Path(path) if scheme.startswith("sqlite") else None
+
+
+def load_settings(**chosen: Any) -> Settings:
+    """Read the environment; what the command line chose (not None) goes first.
+
+    Raises :class:`SettingsError`, which never repeats a value: it may be a password.
+    """
+    try:
+        return Settings(**{name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{PREFIX}{name.upper()}: {first['msg']}") from None
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a worker process these same settings."""
+    return {
+        PREFIX + name.upper(): value.get_secret_value()
+        if isinstance(value := getattr(settings, name), SecretStr)
+        else str(value)
+        for name in Settings.model_fields
+    }
