@@ -4,7 +4,7 @@
 
     ledgergrid.example/log1                             origin
     70000                                               size, decimal
-    o5IPunI5+HoHGp69EHIfE0Ht3vvJ7bQcfiRDenFr3wA=        root, base64
+    o5IPun8jmgcam9EHIfE0Gt3vuu3ttBx+JEN6nRa98Ao=        root, base64
 
     — ledgergrid.example/log1 xh4PpdXK…                 the log's signature, cosignatures
 

@@ -1,0 +1,52 @@
+"""``python -m tests.vectors`` writes every vector file again."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, cast
+
+from tests.vectors import (
+    archive,
+    entry,
+    notes,
+    receipt,
+    record,
+    record_types,
+    signatures,
+    submission,
+    tree,
+    trust_policy,
+)
+from tests.vectors.build import FOLDER, format_file
+
+FILES: dict[str, ModuleType] = {
+    "tree": tree,
+    "record": record,
+    "signatures": signatures,
+    "entry": entry,
+    "note-and-checkpoint": notes,
+    "receipt": receipt,
+    "trust-policy": trust_policy,
+    "submission": submission,
+    "archive": archive,
+    "record-types": record_types,
+}
+"""Each page of docs/spec with vectors, and what makes them."""
+
+
+def write_file(page: str) -> str:
+    """Return the text of ``<page>.json``."""
+    source = cast(Any, FILES[page])
+    assert f"{page}.md" == source.PAGE
+    return format_file(source.ABOUT, source.PAGE, source.cases())
+
+
+def main() -> None:
+    for page in FILES:
+        path = FOLDER / f"{page}.json"
+        path.write_text(write_file(page))
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
