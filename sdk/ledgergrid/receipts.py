@@ -76,7 +76,7 @@ def open_receipt(
         proofs.check_receipt(proof, leaf, trusted.checkpoint)  # 5
     except ForgedReceiptError:
         raise
-    except (LedgerGridError, UnicodeEncodeError) as error:
+    except LedgerGridError as error:
         raise ForgedReceiptError(f"receipt for record {signed.record.id}: {error}") from error
     receipt = Receipt(
         id=signed.record.id,

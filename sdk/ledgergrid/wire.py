@@ -125,6 +125,9 @@ _ABOUT_THE_RECORD = {
     for c, k in _BY_CODE.items()
     if issubclass(k, errors.MalformedError | errors.RefusedError | ConflictError)
 }
+_NOT_SOON = {errors.ReadOnlyError.code, errors.ForkError.code}
+"""A ledger that stands still until its operator has looked: no use in asking again."""
+
 _REFUSING_STATUSES = {400, 409, 413, 415, 422}
 
 
@@ -155,7 +158,7 @@ def is_about_the_record(status: int, problem: Problem) -> bool:
 
 def check_settled(status: int, problem: Problem, retry_after_s: float = 0.0) -> None:
     """Raise :class:`NoAnswerError` for what another try may well change."""
-    if problem.code == errors.ReadOnlyError.code:
+    if problem.code in _NOT_SOON:
         return
     if status in {408, 425, 429} or status >= 500:
         why = (problem.detail or problem.title)[:_DETAIL_CHARS]
