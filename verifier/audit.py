@@ -1,0 +1,277 @@
+"""Runs the checks over one archive, in order, with memory that does not grow with it.
+
+Small files first, in this process; then the segments, in as many processes as wanted, each
+outcome joined to the whole in the order of the log and dropped; last what needs the whole.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ledger_core import limits
+from ledger_core.errors import MalformedError, SignatureError
+from ledger_core.formats import archive
+from ledger_core.formats.archive import File, Manifest, RangeProof
+from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint
+from ledger_core.formats.note import parse_note
+from ledger_core.formats.receipt import parse_receipt
+from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy
+from ledger_core.formats.vkey import format_vkey
+from ledger_core.merkle import tree
+from verifier import checks, reading
+from verifier.evidence import Evidence, Kept
+from verifier.findings import Finding, Findings, Likely, Refuted
+from verifier.repeats import Repeats
+from verifier.segments import Frames, Task, damage, look_inside
+from verifier.totals import Totals
+from verifier.whole import Whole
+from verifier.workers import run_tasks
+
+SMALL_BYTES: Final = 1_000_000
+CONTEXT_PARTS_BYTES: Final = limits.PAYLOAD_PARTS * (limits.PAYLOAD_PART_BYTES + 1_000)
+
+Tell = Callable[[int, int], None]
+"""Told how many entries of how many are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asks, and whom the user trusts."""
+
+    archive: Path
+    policy: TrustPolicy | None = None
+    charter: str | None = None
+    evidence: tuple[Kept, ...] = ()
+    jobs: int = 1
+
+
+@dataclass
+class Verdict:
+    """All that was learnt; :mod:`verifier.report` puts it into words."""
+
+    findings: Findings = field(default_factory=Findings)
+    ran: set[int] = field(default_factory=set)
+    manifest: Manifest | None = None
+    charter: str | None = None
+    log_key: str | None = None
+    entries: int = 0
+    is_trusted: bool = False
+    is_witnessed: bool = False
+
+    @property
+    def level(self) -> str | None:
+        """The assurance reached: L0, L1, L2; None if anything failed."""
+        if self.findings.has("fail") or self.findings.has("malformed"):
+            return None
+        if not self.is_trusted:
+            return "L0"
+        return "L2" if self.is_witnessed else "L1"
+
+
+def verify(options: Options, tell: Tell = lambda done, total: None) -> Verdict:
+    """Check an archive; whatever is wrong with it is in the verdict's findings."""
+    verdict = Verdict(ran={1})
+    try:
+        with closing(reading.open_source(options.archive)) as source:
+            Audit(options, source, verdict, tell).run()
+    except (MalformedError, SignatureError) as error:
+        verdict.findings.add(
+            Finding(
+                check=1,
+                field="archive",
+                expected="the format of an archive",
+                found=str(error),
+                likely=Likely.MALFORMED,
+                level="malformed",
+            )
+        )
+    except reading.DamagedError as error:
+        verdict.findings.add(damage(error))
+    return verdict
+
+
+class Audit:
+    """One run over one open archive."""
+
+    def __init__(
+        self, options: Options, source: reading.Source, verdict: Verdict, tell: Tell
+    ) -> None:
+        self._options, self._source, self._tell = options, source, tell
+        self._verdict, self._findings = verdict, verdict.findings
+        self._files: dict[str, File] = {}
+        self._salt = secrets.token_bytes(16)
+
+    def run(self) -> None:
+        manifest = self._read_manifest()
+        self._check_files(manifest)
+        signed, checkpoint = self._read_checkpoint(manifest)
+        proof = self._read_range_proof(manifest)
+        evidence = Evidence(self._options.evidence, proof)
+        with Repeats() as repeats:
+            whole = Whole(self._findings, repeats, evidence)
+            self._check_context(manifest, checkpoint, whole, evidence)
+            self._check_segments(manifest, proof, whole, evidence)
+            self._ran(9)
+            for finding in repeats.findings():
+                self._findings.add(finding)
+        self._check_whole(manifest, proof, checkpoint, whole)
+        self._check_trust(signed, whole)
+        evidence.take_whole(checkpoint)
+        self._check_evidence(manifest, evidence, whole)
+
+    def _ran(self, *numbers: int) -> None:
+        self._verdict.ran.update(numbers)
+
+    # --- small files ---------------------------------------------------------------
+
+    def _read_manifest(self) -> Manifest:
+        """Check 2, but for the exporter's standing."""
+        source = self._source
+        raw = reading.read_small(source, archive.MANIFEST, limits.ARCHIVE_MANIFEST_BYTES)
+        manifest = archive.parse_manifest(raw)
+        checks.check_layout(manifest)
+        self._verdict.manifest = manifest
+        signature = reading.read_small(source, archive.MANIFEST_SIGNATURE, SMALL_BYTES)
+        self._ran(2)
+        self._findings.attempt(checks.check_manifest_signature, raw, signature, manifest)
+        return manifest
+
+    def _check_files(self, manifest: Manifest) -> None:
+        """Check 3, but for the files that are hashed where they are used."""
+        self._ran(3)
+        there = set(self._source.names())
+        declared = {file.name: file for file in manifest.files}
+        for finding in checks.compare_names(declared.keys(), there):
+            self._findings.add(finding)
+        self._files = {name: file for name, file in declared.items() if name in there}
+        used = ("entries/", "payloads/", "context/", archive.CHECKPOINT, archive.RANGE_PROOF)
+        for name in self._files:
+            if not name.startswith(used):
+                self._read(name)
+
+    def _read(self, name: str, limit: int = 0) -> bytes:
+        """Read up to ``limit`` bytes of a declared file, and check all of it (3)."""
+        file = self._files.get(name)
+        if file is None or (limit and file.size > limit):
+            raise MalformedError(f"archive has no {name}, or one of more than {limit} bytes")
+        data = b""
+        try:
+            with reading.reading(self._source, file) as stream:
+                data = stream.read(limit)
+        except reading.DamagedError as error:
+            self._findings.add(damage(error))
+        return data
+
+    def _read_checkpoint(self, manifest: Manifest) -> tuple[bytes, Checkpoint]:
+        """Check 4, but for signatures: the log's key is still to be read."""
+        signed = self._read(archive.CHECKPOINT, limits.NOTE_BYTES)
+        checkpoint = parse_checkpoint(parse_note(signed).text)
+        self._ran(4)
+        self._findings.attempt(checks.check_checkpoint, checkpoint, manifest)
+        return signed, checkpoint
+
+    def _read_range_proof(self, manifest: Manifest) -> RangeProof:
+        proof = archive.parse_range_proof(self._read(archive.RANGE_PROOF, SMALL_BYTES))
+        self._ran(7)
+        self._findings.attempt(checks.check_range_proof, proof, manifest)
+        return proof
+
+    # --- entries -------------------------------------------------------------------
+
+    def _check_context(
+        self, manifest: Manifest, checkpoint: Checkpoint, whole: Whole, evidence: Evidence
+    ) -> None:
+        """Check 12, and 5, 6, 8, 10 and 11 for each entry shown for context."""
+        for name in sorted(name for name in self._files if name.endswith(".entry")):
+            index = checks.find_context_index(name, manifest)
+            self._ran(12)
+            leaf = self._read(name, limits.ENTRY_BYTES)
+            leaf_hash = tree.leaf_hash(leaf)
+            evidence.take_leaf(index, leaf_hash)
+            receipt = parse_receipt(
+                self._read(archive.context_name(index, "tlog-proof"), limits.NOTE_BYTES)
+            )
+            attempt = self._findings.attempt
+            attempt(checks.check_context, index, receipt, leaf, checkpoint)
+            parts = self._read(archive.context_name(index, "parts"), CONTEXT_PARTS_BYTES)
+            try:
+                entry = checks.parse_leaf(index, leaf)
+            except Refuted as refuted:
+                self._findings.add(refuted.finding)
+                continue
+            attempt(checks.check_entry, index, entry.header, manifest.origin)
+            frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals(self._salt)
+            look_inside(index, entry, manifest.origin, frames, self._findings, totals)
+            attempt(frames.check_end, index + 1)
+            whole.add_context(index, entry.header, leaf_hash, totals)
+
+    def _check_segments(
+        self, manifest: Manifest, proof: RangeProof, whole: Whole, evidence: Evidence
+    ) -> None:
+        self._ran(5, 6, 8, 10, 11)
+        whole.start(proof)
+        tasks = list(self._tasks(manifest, evidence))
+        total = manifest.scope.end - manifest.scope.start
+        for outcome in run_tasks(self._options.archive, self._source, tasks, self._options.jobs):
+            whole.add_segment(outcome)
+            self._tell(whole.entries, total)
+        self._verdict.entries = whole.entries
+
+    def _tasks(self, manifest: Manifest, evidence: Evidence) -> Iterator[Task]:
+        scope, width = manifest.scope, limits.ARCHIVE_SEGMENT_ENTRIES
+        for first in range(archive.segment_of(scope.start), scope.end, width):
+            start, end = max(first, scope.start), min(first + width, scope.end)
+            yield Task(
+                origin=manifest.origin,
+                start=start,
+                end=end,
+                entries=self._files.get(archive.entries_name(first)),
+                payloads=self._files.get(archive.payloads_name(first)),
+                salt=self._salt,
+                wants_leaves=evidence.wants(start, end),
+            )
+
+    # --- what needs the whole ------------------------------------------------------
+
+    def _check_whole(
+        self, manifest: Manifest, proof: RangeProof, checkpoint: Checkpoint, whole: Whole
+    ) -> None:
+        """Check 7's root, 10's charter, 2's exporter and 13."""
+        self._ran(13)
+        self._verdict.charter = whole.charter
+        pinned, keys = self._options.charter, whole.governance.keys
+        attempt = self._findings.attempt
+        attempt(checks.check_root, proof, whole.frontier, checkpoint)
+        attempt(checks.check_charter, whole.charter, manifest, pinned)
+        attempt(checks.check_exporter, manifest, keys)
+        attempt(checks.check_counts, manifest, whole.counts())
+
+    def _check_trust(self, signed: bytes, whole: Whole) -> None:
+        """Check 4's signatures, and 15."""
+        verdict, policy, attempt = self._verdict, self._options.policy, self._findings.attempt
+        log_key = whole.governance.log_key()
+        if log_key is not None:
+            verdict.log_key = format_vkey(log_key)
+            attempt(checks.check_log_signature, signed, log_key)
+        if policy is None:
+            return
+        verdict.is_trusted = attempt(checks.check_trusted_log, signed, policy)
+        if verdict.is_trusted and policy.quorum != NO_QUORUM:
+            self._ran(15)
+            verdict.is_witnessed = attempt(checks.check_witnesses, signed, policy)
+
+    def _check_evidence(self, manifest: Manifest, evidence: Evidence, whole: Whole) -> None:
+        """Check 14: each file's own signature first, then what it says of this tree."""
+        policy, attempt = self._options.policy, self._findings.attempt
+        log_key = whole.governance.log_key()
+        for kept in self._options.evidence:
+            self._ran(14)
+            attempt(checks.check_kept_signature, kept, policy, log_key)
+            attempt(checks.check_kept_receipt, kept, evidence.leaf_of(kept))
+            attempt(checks.check_prefix, kept, manifest.origin, evidence.root_of(kept))

@@ -1,0 +1,404 @@
+"""The numbered checks, one function a claim: what "this archive verifies" means.
+
+Each function takes what was read and raises :class:`Refuted` (or :class:`LedgerGridError`, for
+what does not parse) if its claim does not hold. Numbers and claims are those of
+docs/spec/verification.md and of the report. Nothing here reads files: :mod:`verifier.audit`
+gives the order, :mod:`verifier.segments` runs 5 to 11 over the entries, on all cores.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NoReturn
+
+from ledger_core import clock, ids
+from ledger_core.errors import (
+    CommitmentError,
+    MalformedError,
+    PayloadError,
+    ProofError,
+    SignatureError,
+    StandingError,
+    UnknownTypeError,
+)
+from ledger_core.formats import archive
+from ledger_core.formats import entry as entries
+from ledger_core.formats import record as records
+from ledger_core.formats.archive import Frame, Manifest, RangeProof
+from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
+from ledger_core.formats.entry import Entry, Header
+from ledger_core.formats.receipt import Receipt, check_receipt
+from ledger_core.formats.record import Part, Record, SignedRecord
+from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
+from ledger_core.formats.vkey import LogKey
+from ledger_core.merkle import tree
+from ledger_core.policy import standing
+from ledger_core.policy.standing import KeyStanding
+from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
+from ledger_core.records.registry import find_type
+from verifier.evidence import Kept
+from verifier.findings import Finding, Level, Likely, Refuted
+
+
+def finding_of(
+    check: int,
+    field: str,
+    expected: object,
+    found: object,
+    likely: Likely,
+    *,
+    index: int | None = None,
+    level: Level = "fail",
+) -> Finding:
+    return Finding(
+        check=check,
+        field=field,
+        expected=str(expected),
+        found=str(found),
+        likely=likely,
+        index=index,
+        level=level,
+    )
+
+
+def refute(
+    check: int,
+    field: str,
+    expected: object,
+    found: object,
+    likely: Likely,
+    *,
+    index: int | None = None,
+    level: Level = "fail",
+) -> NoReturn:
+    raise Refuted(finding_of(check, field, expected, found, likely, index=index, level=level))
+
+
+# --- 1 archive, 2 manifest, 3 files ------------------------------------------------
+# That the container is well-formed and bounded (1), and that each file has the size and
+# digest of the manifest (3), is checked while reading: verifier/reading.py.
+
+
+def check_layout(manifest: Manifest) -> None:
+    """1: the scope is a range of a tree, and its files lie where the format puts them."""
+    scope = manifest.scope
+    if not scope.start < scope.end <= scope.size:
+        raise MalformedError(f"scope [{scope.start}, {scope.end}) of {scope.size} is no range")
+    ids.check_origin(manifest.origin)
+    clock.parse_time(manifest.exported_at)
+    for each in (manifest.charter, scope.root, *(file.digest for file in manifest.files)):
+        ids.parse_digest(each)
+    for file in manifest.files:
+        folder, _, rest = file.name.partition("/")
+        name_of = _SEGMENT_NAMES.get(folder)
+        if name_of is not None:
+            first = _index_in(rest)
+            is_in_scope = archive.segment_of(scope.start) <= first < scope.end
+            if file.name != name_of(archive.segment_of(first)) or not is_in_scope:
+                raise MalformedError(f"{file.name} is not a segment of the manifest's scope")
+
+
+def find_context_index(name: str, manifest: Manifest) -> int:
+    """1: a context entry lies where the format puts it, before the scope."""
+    index = _index_in(name.partition("/")[2])
+    if name != archive.context_name(index, "entry") or index >= manifest.scope.start:
+        raise MalformedError(f"{name} is not an entry before the manifest's scope")
+    return index
+
+
+_SEGMENT_NAMES = {"entries": archive.entries_name, "payloads": archive.payloads_name}
+
+
+def _index_in(file_name: str) -> int:
+    return ids.parse_decimal(file_name.partition(".")[0].lstrip("0") or "0")
+
+
+def check_manifest_signature(raw: bytes, signature: bytes, manifest: Manifest) -> None:
+    """2: the one who exported signed the manifest."""
+    try:
+        signer = archive.verify_manifest(raw, signature)
+    except SignatureError as error:
+        refute(2, "manifest.sig", "a signature over manifest.json", error, Likely.EDITED)
+    if signer != manifest.exported_by:
+        refute(2, "exported_by", signer, manifest.exported_by, Likely.FORGED)
+
+
+def check_exporter(manifest: Manifest, keys: Mapping[str, KeyStanding]) -> None:
+    """2: the one who exported is an operator whose key stands, as far as the archive shows."""
+    key = keys.get(manifest.exported_by)
+    if key is None or key.revoked is not None or "operator" not in key.roles:
+        was = "a key not in the log" if key is None else "a revoked key, or no operator's"
+        refute(2, "exported_by", "an operator's key that stands", was, Likely.UNREGISTERED)
+
+
+def compare_names(declared: AbstractSet[str], there: AbstractSet[str]) -> Iterator[Finding]:
+    """3: the files that are there are those the manifest declares, and its own two."""
+    expected = declared | {archive.MANIFEST, archive.MANIFEST_SIGNATURE}
+    no_file, undeclared = "no such file", "a file the manifest does not declare"
+    for name in sorted(expected - there):
+        yield finding_of(3, name, "a file", no_file, Likely.TRUNCATED)
+    for name in sorted(there - expected):
+        yield finding_of(3, name, no_file, undeclared, Likely.CLAIM)
+
+
+# --- 4 checkpoint ------------------------------------------------------------------
+
+
+def check_checkpoint(checkpoint: Checkpoint, manifest: Manifest) -> None:
+    """4: the checkpoint is the one the manifest speaks of."""
+    scope = manifest.scope
+    for field, expected, found in (
+        ("origin", manifest.origin, checkpoint.origin),
+        ("size", scope.size, checkpoint.size),
+        ("root", scope.root, ids.format_digest(checkpoint.root)),
+    ):
+        if expected != found:
+            refute(4, f"checkpoint's {field}", expected, found, Likely.CLAIM)
+
+
+def check_log_signature(raw: bytes, key: LogKey) -> None:
+    """4: the log's key, which the charter names, signed the checkpoint."""
+    try:
+        verify_checkpoint(raw, key)
+    except (SignatureError, MalformedError) as error:
+        refute(4, "checkpoint", "signed by the charter's log key", error, Likely.FORGED)
+
+
+def check_trusted_log(raw: bytes, policy: TrustPolicy) -> Trusted:
+    """4: with a trust policy, one of its logs signed the checkpoint."""
+    try:
+        return verify_trusted(raw, TrustPolicy(logs=policy.logs, quorum=NO_QUORUM))
+    except (SignatureError, MalformedError) as error:
+        refute(4, "checkpoint", "signed by a log of the policy", error, Likely.UNTRUSTED)
+
+
+# --- 5 entries, 6 chain, 7 tree ----------------------------------------------------
+
+
+def parse_leaf(index: int, leaf: bytes) -> Entry:
+    """5: a leaf has the format of an entry."""
+    try:
+        return entries.parse_entry(leaf)
+    except MalformedError as error:
+        refute(5, "entry", "the format of an entry", error, Likely.EDITED, index=index)
+
+
+def check_entry(index: int, header: Header, origin: str) -> None:
+    """5: an entry names this log's origin and its own index."""
+    if header.index != index:
+        refute(5, "index", index, header.index, Likely.MOVED, index=index)
+    if header.origin != origin:
+        refute(5, "origin", origin, header.origin, Likely.REPLACED_ENTRY, index=index)
+
+
+def check_link(index: int, header: Header, previous: bytes | None) -> None:
+    """6: an entry names the leaf hash of the one before (None: that one is not shown)."""
+    if previous is not None and header.previous != previous:
+        expected, found = map(ids.encode_base64, (previous, header.previous))
+        refute(6, "previous", expected, found, Likely.MOVED, index=index)
+
+
+def check_time(index: int, received_at: int, not_before: int) -> None:
+    """6: time received never decreases."""
+    if received_at < not_before:
+        expected, found = map(clock.format_time, (not_before, received_at))
+        refute(6, "received_at", f"{expected} or later", found, Likely.MOVED, index=index)
+
+
+def check_range_proof(proof: RangeProof, manifest: Manifest) -> None:
+    """7: the range proof is about the manifest's scope."""
+    scope = manifest.scope
+    if (proof.start, proof.end, proof.size) != (scope.start, scope.end, scope.size):
+        expected = f"[{scope.start}, {scope.end}) of {scope.size}"
+        found = f"[{proof.start}, {proof.end}) of {proof.size}"
+        refute(7, "range-proof", expected, found, Likely.CLAIM)
+
+
+def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoint) -> None:
+    """7: the entries' leaf hashes and the range proof fold into the checkpoint's root."""
+    if frontier.size != proof.end:
+        refute(7, "size", proof.end, frontier.size, Likely.TRUNCATED)
+    root = proof.after(frontier)
+    if root != checkpoint.root:
+        expected, found = map(ids.encode_base64, (checkpoint.root, root))
+        refute(7, "root", expected, found, Likely.EDITED)
+
+
+# --- 8 records, 9 ids, 10 standing, 11 payloads --------------------------------------
+
+
+def check_record(index: int, raw: bytes, signature: bytes, origin: str) -> Record:
+    """8: a record is canonical, meant for this ledger and signed by its author."""
+    try:
+        record = records.parse_record(raw)
+        records.verify_record(SignedRecord(record, raw, signature))
+    except MalformedError as error:
+        refute(8, "record", "canonical form", error, Likely.EDITED, index=index)
+    except SignatureError as error:
+        refute(8, "signature", "the author's", error, Likely.FORGED, index=index)
+    if record.ledger != origin:
+        refute(8, "ledger", origin, record.ledger, Likely.REPLACED_ENTRY, index=index)
+    return record
+
+
+def check_type(index: int, record: Record) -> RecordType:
+    """8: a record is of a type that this verifier knows."""
+    try:
+        return find_type(record.type)
+    except UnknownTypeError:
+        refute(
+            8,
+            "type",
+            "a known record type",
+            record.type,
+            Likely.UNSUPPORTED,
+            index=index,
+            level="malformed",
+        )
+
+
+def check_id(index: int, record_id: bytes, first: int | None) -> None:
+    """9: no earlier entry, ``first``, has the same id."""
+    if first is not None:
+        found = f"{ids.format_record_id(record_id)}, as entry {first}"
+        refute(9, "id", "an id of its own", found, Likely.REPEATED, index=index)
+
+
+def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) -> None:
+    """10: the ledger is the one the manifest names, and the one the user pinned."""
+    if digest != manifest.charter:
+        refute(10, "charter", manifest.charter, digest, Likely.CLAIM, index=0)
+    if pinned is not None and digest != pinned:
+        refute(10, "charter", f"{pinned}, as asked for", digest, Likely.UNTRUSTED, index=0)
+
+
+def check_standing(index: int, author: str, key: KeyStanding | None, kind: RecordType) -> None:
+    """10: the author's key stood, with a role for this type, at this index."""
+    try:
+        standing.check_standing(key, kind, index)
+    except StandingError as error:
+        refute(10, "author", "a key that stood", f"{author}: {error}", _class_of(key), index=index)
+
+
+def _class_of(key: KeyStanding | None) -> Likely:
+    return Likely.UNREGISTERED if key is None or key.revoked is not None else Likely.NO_ROLE
+
+
+def check_parts(index: int, kind: RecordType, record: Record, frames: Sequence[Frame]) -> None:
+    """11: each part the record commits to is present or declared withheld, and nothing else."""
+    shown_parts = {frame.name: frame for frame in frames}
+    for name in record.payload:
+        if name not in shown_parts:
+            found = "missing: neither there nor withheld"
+            refute(11, f"part {name}", "a frame", found, Likely.MISSING_PAYLOAD, index=index)
+    for name in shown_parts:
+        if name not in record.payload:
+            found = "a part no record commits to"
+            refute(11, f"part {name}", "no frame", found, Likely.REPLACED_PAYLOAD, index=index)
+    if kind.is_governance and any(frame.part is None for frame in frames):
+        refute(11, "payload", "governance, always shown", "withheld", Likely.WITHHELD, index=index)
+
+
+def check_payload(
+    index: int, kind: RecordType, record: Record, frames: Sequence[Frame]
+) -> Payload | None:
+    """11: parts shown match commitments, schemas and the type's rule; None if some are withheld."""
+    parts = {frame.name: frame.part for frame in frames if frame.part is not None}
+    try:
+        if len(parts) == len(record.payload):
+            return decode_payload(kind, record, parts)
+        for name, part in parts.items():
+            _check_lone_part(kind, record, name, part)
+    except CommitmentError as error:
+        found = f"mismatch: {error}"
+        refute(11, "payload", "what is committed to", found, Likely.REPLACED_PAYLOAD, index=index)
+    except PayloadError as error:
+        refute(11, "payload", f"a payload of {kind.name}", error, Likely.BAD_PAYLOAD, index=index)
+    return None
+
+
+def _check_lone_part(kind: RecordType, record: Record, name: str, part: Part) -> None:
+    """Check all that can be said of a part whose siblings are withheld: not the type's rule."""
+    records.check_part(name, record.payload[name], part)
+    decode_part(kind, name, record.payload[name].media_type, part.data)
+
+
+# --- 12 context, 13 counts, 14 evidence, 15 witnesses --------------------------------
+
+
+def check_context(index: int, receipt: Receipt, leaf: bytes, checkpoint: Checkpoint) -> None:
+    """12: an entry shown for context is proved, at its index, in the same tree."""
+    if receipt.index != index:
+        refute(12, "tlog-proof", index, receipt.index, Likely.MOVED, index=index)
+    try:
+        check_receipt(receipt, leaf, checkpoint)
+    except ProofError as error:
+        refute(12, "tlog-proof", "a proof of this entry", error, Likely.EDITED, index=index)
+
+
+def check_counts(manifest: Manifest, found: archive.Counts) -> None:
+    """13: what was found is what the manifest counts."""
+    claimed = manifest.counts
+    for field in ("entries", "context", "parts_present", "parts_withheld"):
+        expected, got = getattr(claimed, field), getattr(found, field)
+        if expected != got:
+            refute(13, f"counts.{field}", expected, got, Likely.CLAIM)
+    difference = Counter(claimed.by_type)
+    difference.subtract(found.by_type)
+    for name in sorted(name for name, count in difference.items() if count):
+        expected, got = claimed.by_type.get(name, 0), found.by_type.get(name, 0)
+        refute(13, f"counts.by_type.{name}", expected, got, Likely.CLAIM)
+
+
+def check_kept_signature(kept: Kept, policy: TrustPolicy | None, key: LogKey | None) -> None:
+    """14: what was kept is signed by a log of the policy; without one, by the charter's key."""
+    try:
+        if policy is not None:
+            verify_trusted(kept.signed, TrustPolicy(logs=policy.logs, quorum=NO_QUORUM))
+        elif key is not None:
+            verify_checkpoint(kept.signed, key)
+    except (SignatureError, MalformedError) as error:
+        refute(14, kept.name, "a checkpoint signed by the log", error, Likely.UNTRUSTED)
+
+
+def check_kept_receipt(kept: Kept, leaf: bytes | None) -> None:
+    """14: a receipt proves the leaf (hash) that this archive has at its index."""
+    receipt, signed = kept.receipt, kept.checkpoint
+    if receipt is None:
+        return
+    index = receipt.index
+    if leaf is None:
+        found = f"entry {index}, which is not in it"
+        refute(14, kept.name, "an entry of this archive", found, Likely.NOTE, level="warn")
+    try:
+        tree.check_inclusion(index, signed.size, leaf, receipt.hashes, signed.root)
+    except ProofError as error:
+        expected, likely = "a proof of the entry in this archive", Likely.REWRITTEN
+        refute(14, kept.name, expected, error, likely, index=index)
+
+
+def check_prefix(kept: Kept, origin: str, root: bytes | None) -> None:
+    """14: a kept checkpoint is a prefix of this tree (``root`` None: its size is not shown)."""
+    name, signed = kept.name, kept.checkpoint
+    if signed.origin != origin:
+        refute(14, f"{name}: origin", origin, signed.origin, Likely.UNTRUSTED)
+    if root is None:
+        found = f"size {signed.size}, which its entries do not reach"
+        refute(14, name, "a size this archive shows", found, Likely.NOTE, level="warn")
+    if signed.root != root:
+        expected, found = map(ids.encode_base64, (signed.root, root))
+        refute(14, f"{name}: root at size {signed.size}", expected, found, Likely.REWRITTEN)
+
+
+def check_witnesses(raw: bytes, policy: TrustPolicy) -> Trusted:
+    """15: every known cosignature verifies, and together they reach the policy's quorum."""
+    try:
+        trusted = verify_trusted(raw, policy)
+    except SignatureError as error:
+        refute(15, "checkpoint", "cosignatures that verify", error, Likely.FORGED)
+    if not trusted.quorum_met:
+        found = f"{len(trusted.witnesses)} of {len(policy.witnesses)} witnesses"
+        refute(15, "quorum", policy.quorum, found, Likely.UNTRUSTED, level="warn")
+    return trusted

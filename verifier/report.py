@@ -1,0 +1,173 @@
+"""Puts a verdict into words: for a terminal, as JSON, as an HTML page.
+
+The JSON is described in docs/spec/verification.md. The page is one file without scripts; what
+came from the archive is escaped, and findings are shortened where they are made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jinja2
+import msgspec
+
+from verifier.audit import Options, Verdict
+from verifier.findings import CLAIMS, Finding, shown
+
+FORMAT: Final = "ledgergrid/verification-report@v1"
+LEVELS: Final = {
+    "L0": "internally consistent: nothing contradicts itself, but who made it is not known",
+    "L1": "signed by a log you trust",
+    "L2": "signed by a log you trust, and cosigned by a quorum of the witnesses you trust",
+}
+PASS, INTEGRITY, EVIDENCE, MALFORMED, USAGE = range(5)
+_WORDS: Final = {PASS: "pass", INTEGRITY: "fail", EVIDENCE: "insufficient", MALFORMED: "malformed"}
+
+
+def exit_code(verdict: Verdict, required: str | None) -> int:
+    """Return 0 pass, 1 integrity failure, 2 not enough evidence, 3 malformed or unsupported."""
+    if verdict.findings.has("fail"):
+        return INTEGRITY
+    if verdict.findings.has("malformed"):
+        return MALFORMED
+    return EVIDENCE if required and (verdict.level or "") < required else PASS
+
+
+def not_proven(verdict: Verdict, options: Options) -> list[str]:
+    """Say what this verdict does not show, whatever it is."""
+    gaps = [
+        "that authors told the truth: a signature shows who said it, not that it is so",
+        "that everything was recorded: an action nobody submitted leaves no trace",
+        "when things happened, beyond the log's own word: times are not anchored elsewhere",
+        "that references inside records name earlier entries; that CSV and HTML pages in the "
+        "archive say what its entries say",
+    ]
+    if not verdict.is_trusted:
+        gaps.append("who runs this log: no trust policy was met, anyone could have made all of it")
+    if not verdict.is_witnessed:
+        gaps.append("that others saw the same log: no quorum of witnesses was met")
+    if verdict.manifest is not None:
+        scope, counts = verdict.manifest.scope, verdict.manifest.counts
+        if scope.start:
+            gaps.append(
+                f"that the governance entries shown from before entry {scope.start} are all there "
+                "were: a revocation could have been left out"
+            )
+        if (scope.start, scope.end) != (0, scope.size):
+            gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
+        if counts.parts_withheld:
+            gaps.append(f"what {counts.parts_withheld} withheld payload parts say")
+    if not options.evidence:
+        gaps.append("that receipts others hold agree: none was given")
+    return gaps
+
+
+def build(verdict: Verdict, options: Options, required: str | None) -> dict[str, Any]:
+    """Return the report as plain values, ready for JSON."""
+    code = exit_code(verdict, required)
+    first = verdict.findings.first()
+    return {
+        "format": FORMAT,
+        "verdict": _WORDS[code],
+        "exit_code": code,
+        "level": verdict.level,
+        "level_means": LEVELS.get(verdict.level or ""),
+        "required": required,
+        "archive": _describe(verdict),
+        "entries_checked": verdict.entries,
+        "checks": [_check(number, verdict) for number in CLAIMS],
+        "first": _finding(first) if first and code in (INTEGRITY, MALFORMED) else None,
+        "findings": [_finding(each) for each in verdict.findings.in_order()],
+        "findings_total": sum(verdict.findings.counts.values()),
+        "not_proven": not_proven(verdict, options),
+    }
+
+
+def _describe(verdict: Verdict) -> dict[str, Any] | None:
+    manifest = verdict.manifest
+    if manifest is None:
+        return None
+    return {
+        "origin": manifest.origin,
+        "charter": verdict.charter,
+        "log_key": verdict.log_key,
+        "scope": msgspec.to_builtins(manifest.scope),
+        "counts": msgspec.to_builtins(manifest.counts),
+        "exported_by": shown(manifest.exported_by),
+        "exported_at": manifest.exported_at,
+        "export_id": shown(manifest.export_id),
+    }
+
+
+def _check(number: int, verdict: Verdict) -> dict[str, Any]:
+    claim, findings = CLAIMS[number], verdict.findings
+    if findings.failed(number):
+        status = "failed"
+    else:
+        status = "passed" if number in verdict.ran else "skipped"
+    return {"number": number, "name": claim.name, "claim": claim.text, "status": status}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "level": finding.level,
+        "index": finding.index,
+        "field": finding.field,
+        "expected": finding.expected,
+        "found": finding.found,
+        "likely": finding.likely.value,
+    }
+
+
+def format_json(report: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def format_html(report: dict[str, Any]) -> str:
+    """Render the page; every value is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("verifier"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(report)
+
+
+_SIGNS: Final = {"passed": "ok  ", "failed": "FAIL", "skipped": " -  "}
+
+
+def format_text(report: dict[str, Any]) -> str:
+    """Say it on a terminal: every check, the first thing wrong, what was not proven."""
+    lines = [f"{_SIGNS[c['status']]} {c['number']:>2} {c['claim']}" for c in report["checks"]]
+    if archive := report["archive"]:
+        scope = archive["scope"]
+        lines[:0] = [
+            f"Ledger   {archive['origin']}",
+            f"Charter  {archive['charter'] or 'not shown'}",
+            f"Entries  {scope['start']} to {scope['end'] - 1} of {scope['size']}",
+            "",
+        ]
+    lines += ["", *_conclusion(report), "", "Not proven:"]
+    lines += [f"  - {gap}" for gap in report["not_proven"]]
+    return "\n".join(lines)
+
+
+def _conclusion(report: dict[str, Any]) -> list[str]:
+    bad = report["first"]
+    if bad is not None:
+        where = "the archive" if bad["index"] is None else f"entry {bad['index']}"
+        return [
+            f"NOT VERIFIED. First at {where}: {bad['field']} (check {bad['check']})",
+            f"  expected  {bad['expected']}",
+            f"  found     {bad['found']}",
+            f"  likely    {bad['likely']}",
+            f"  findings  {report['findings_total']}",
+        ]
+    notes = [f"note: {f['field']}: {f['found']}" for f in report["findings"]]
+    level = f"{report['level']}: {report['level_means']}"
+    if report["verdict"] == "insufficient":
+        return [*notes, f"NOT ENOUGH EVIDENCE for {report['required']}. Reached {level}."]
+    return [*notes, f"VERIFIED. {level}."]

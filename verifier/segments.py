@@ -1,0 +1,281 @@
+"""The parallel unit: one segment of up to 2,048 entries with their payload frames.
+
+A worker reads its segment once, runs checks 3, 5, 6, 8 and 11 on every entry, and returns what
+the checks across segments need: subtree hashes, ids, authors, governance. It holds one entry
+and its payload at a time.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO, Final, cast
+
+from ledger_core import clock, ids, limits
+from ledger_core.errors import MalformedError
+from ledger_core.formats import archive
+from ledger_core.formats import entry as entries
+from ledger_core.formats.archive import File, Frame
+from ledger_core.formats.ed25519 import SIGNATURE_BYTES
+from ledger_core.formats.entry import Entry, Header
+from ledger_core.merkle import tree
+from verifier import checks
+from verifier.findings import Finding, Findings, Likely, Refuted
+from verifier.governance import Decree
+from verifier.reading import DamagedError, Source, reading
+from verifier.totals import Totals
+
+_TIME_CHARS: Final = len("2026-08-01T10:11:12.345Z")
+_TAIL_CHARS: Final = _TIME_CHARS + len("\n") + 88 + len("\n\n")
+_NEWLINE: Final = ord("\n")
+_LEAF_BYTES: Final = limits.ENTRY_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Entries ``[start, end)`` of one segment, and the files they lie in."""
+
+    origin: str
+    start: int
+    end: int
+    entries: File | None
+    payloads: File | None
+    salt: bytes
+    wants_leaves: bool = False
+
+
+@dataclass
+class Outcome:
+    """One segment's part of the whole."""
+
+    task: Task
+    findings: Findings
+    totals: Totals
+    entries: int = 0
+    nodes: list[bytes] = field(default_factory=list)
+    """Hashes of ``perfect_subtrees(start, end)``; empty unless every entry was read."""
+    leaves: list[bytes] = field(default_factory=list)
+    """Leaf hashes, if the task wants them."""
+    first_leaf: bytes = b""
+    last_leaf: bytes = b""
+    first: Header | None = None
+    last_time: int = 0
+
+
+def check_segment(source: Source, task: Task) -> Outcome:
+    """Read one segment and check its entries."""
+    outcome = Outcome(task, Findings(), Totals(task.salt))
+    try:
+        if task.entries is None:
+            checks.refute(
+                3, "entries", "a file of entries", "none", Likely.TRUNCATED, index=task.start
+            )
+        if task.payloads is None:
+            _check_entries(source, task.entries, outcome, Frames(iter(())))
+        else:
+            with reading(source, task.payloads) as stream:
+                frames = Frames(archive.read_frames(cast(BinaryIO, stream)))
+                _check_entries(source, task.entries, outcome, frames)
+                frames.check_end(task.end)
+    except Refuted as refuted:
+        outcome.findings.add(refuted.finding)
+    except DamagedError as error:
+        outcome.findings.add(damage(error))
+    outcome.totals.freeze()
+    return outcome
+
+
+def damage(error: DamagedError) -> Finding:
+    """Say what is wrong with a file that is not the one that was exported (3)."""
+    return Finding(
+        check=3,
+        field=error.field,
+        expected=error.expected,
+        found=error.found,
+        likely=Likely.EDITED,
+    )
+
+
+def _check_entries(source: Source, file: File, outcome: Outcome, frames: Frames) -> None:
+    walk = Walk(outcome, frames)
+    try:
+        with reading(source, file) as stream:
+            outcome.findings.attempt(_walk_through, walk, stream, file.name)
+    except DamagedError as error:
+        outcome.findings.add(damage(error))
+
+
+def _walk_through(walk: Walk, stream: IO[bytes], name: str) -> None:
+    try:
+        for leaf in read_leaves(stream):
+            walk.step(leaf)
+    except MalformedError as error:
+        checks.refute(5, name, "an entry bundle", error, Likely.TRUNCATED, index=walk.index)
+    walk.finish()
+
+
+def read_leaves(stream: IO[bytes]) -> Iterator[bytes]:
+    """Read an entry bundle (C2SP tlog-tiles), one entry in memory at a time."""
+    read = stream.read
+    while head := read(2):
+        length = int.from_bytes(head)
+        leaf = read(length)
+        if len(head) != 2 or len(leaf) != length:
+            raise MalformedError("the bundle ends in the middle of an entry")
+        yield leaf
+
+
+class Frames:
+    """Payload frames in the order of the entries they belong to."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self._next: Frame | None = None
+        self._last = (-1, "")
+        self._is_broken = False
+
+    def take(self, index: int) -> list[Frame]:
+        """Return the frames of one entry; raise :class:`Refuted` for what cannot be its."""
+        taken: list[Frame] = []
+        while (frame := self._peek(index)) is not None and frame.index <= index:
+            self._next = None
+            place, before = (frame.index, frame.name), self._last
+            self._last = place
+            if frame.index < index or place <= before:
+                found = f"a frame of entry {frame.index}, part {frame.name}"
+                checks.refute(11, "payloads", "frames in order", found, Likely.MOVED, index=index)
+            taken.append(frame)
+        return taken
+
+    def _peek(self, index: int) -> Frame | None:
+        if self._next is None and not self._is_broken:
+            try:
+                self._next = next(self._frames, None)
+            except MalformedError as error:
+                # Where the next frame begins is lost, so the rest of the segment has no payload.
+                self._is_broken = True
+                checks.refute(11, "payloads", "frames", error, Likely.EDITED, index=index)
+        return self._next
+
+    @property
+    def is_broken(self) -> bool:
+        return self._is_broken
+
+    def check_end(self, end: int) -> None:
+        """Raise :class:`Refuted` if there is a frame after those of the segment's entries."""
+        frame = self._peek(end - 1)
+        if frame is not None:
+            found = f"a frame of entry {frame.index}"
+            checks.refute(11, "payloads", "no more frames", found, Likely.MOVED, index=end - 1)
+
+
+class Walk:
+    """Steps from entry to entry and checks each against the one before."""
+
+    def __init__(self, outcome: Outcome, frames: Frames) -> None:
+        self.index = outcome.task.start
+        self._task, self._outcome, self._frames = outcome.task, outcome, frames
+        self._hashes: list[bytes] = []
+        self._time_text = b""
+        self._head = f"{entries.FORMAT}\n{self._task.origin}\n".encode("ascii")
+
+    def step(self, leaf: bytes) -> None:
+        if len(self._hashes) >= limits.ARCHIVE_SEGMENT_ENTRIES:
+            raise MalformedError("there are more entries than a segment has")
+        entry = self._quick(leaf) or self._thorough(leaf)
+        if entry is not None:
+            outcome = self._outcome
+            origin = self._task.origin
+            look_inside(self.index, entry, origin, self._frames, outcome.findings, outcome.totals)
+        self._hashes.append(tree.leaf_hash(leaf))
+        self.index += 1
+
+    def _quick(self, leaf: bytes) -> Entry | None:
+        """Compare the header with the one that must stand there; None asks to look closer.
+
+        Formatting and comparing costs a third of parsing, and is as strict: checks 5 and 6.
+        """
+        previous = self._hashes[-1] if self._hashes else b""
+        head = b"%b%d\n%b\n" % (self._head, self.index, b2a_base64(previous, newline=False))
+        at, end = len(head) + _TIME_CHARS, len(head) + _TAIL_CHARS
+        if not leaf.startswith(head) or leaf[len(head) : at] != self._time_text:
+            return None
+        if leaf[at] != _NEWLINE or leaf[end - 2 : end] != b"\n\n" or len(leaf) > _LEAF_BYTES:
+            return None
+        try:
+            signature = ids.decode_base64(leaf[at + 1 : end - 2].decode("ascii"), SIGNATURE_BYTES)
+        except (MalformedError, UnicodeDecodeError):
+            return None
+        time = self._outcome.last_time
+        return Entry(Header(self._task.origin, self.index, previous, time, signature), leaf[end:])
+
+    def _thorough(self, leaf: bytes) -> Entry | None:
+        """Check 5 and 6 with words for what is wrong; None if there is nothing to look into."""
+        outcome, index, task = self._outcome, self.index, self._task
+        try:
+            entry = checks.parse_leaf(index, leaf)
+        except Refuted as refuted:
+            outcome.findings.add(refuted.finding)
+            return None
+        header, previous = entry.header, self._hashes[-1] if self._hashes else None
+        findings = outcome.findings
+        findings.attempt(checks.check_entry, index, header, task.origin)
+        findings.attempt(checks.check_link, index, header, previous)
+        findings.attempt(checks.check_time, index, header.received_at, outcome.last_time)
+        if outcome.first is None:
+            outcome.first = header
+        outcome.last_time = header.received_at
+        self._time_text = clock.format_time(header.received_at).encode("ascii")
+        if task.start <= header.index < task.end:
+            self.index = header.index  # After a gap each entry is judged by its own name again.
+        return entry
+
+    def finish(self) -> None:
+        """Hand over what the tree above needs, if the segment is complete."""
+        task, outcome, hashes = self._task, self._outcome, self._hashes
+        expected = task.end - task.start
+        outcome.entries = len(hashes)
+        if hashes:
+            outcome.first_leaf, outcome.last_leaf = hashes[0], hashes[-1]
+        if len(hashes) != expected:
+            found = f"{len(hashes)}"
+            likely = Likely.TRUNCATED if len(hashes) < expected else Likely.MOVED
+            index = task.start + min(len(hashes), expected - 1)
+            checks.refute(5, "entries in this segment", expected, found, likely, index=index)
+        if task.wants_leaves:
+            outcome.leaves = hashes
+        for node in tree.perfect_subtrees(task.start, task.end):
+            first = (node.position << node.level) - task.start
+            outcome.nodes.append(tree.root(hashes[first : first + (1 << node.level)]))
+
+
+def look_inside(
+    index: int,
+    entry: Entry,
+    origin: str,
+    frames: Frames,
+    findings: Findings,
+    totals: Totals,
+) -> None:
+    """Check 8 and 11 on one entry, and add it to the totals."""
+    header = entry.header
+    try:
+        parts = frames.take(index)
+    except Refuted as refuted:
+        findings.add(refuted.finding)
+        parts = []
+    totals.add_frames(parts)
+    try:
+        record = checks.check_record(index, entry.record, header.signature, origin)
+        totals.add_record(index, record)
+        kind = checks.check_type(index, record)
+        if frames.is_broken:
+            return
+        checks.check_parts(index, kind, record, parts)
+        payload = checks.check_payload(index, kind, record, parts)
+    except Refuted as refuted:
+        findings.add(refuted.finding)
+    else:
+        if payload is not None and kind.is_governance:
+            totals.decrees.append(Decree(index, record.author, record.type, payload))

@@ -1,0 +1,104 @@
+"""Joins what was found in single entries and segments into one log, in order.
+
+Holds the tree's right edge, the keys, counts and the last entry: nothing that grows with entries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ledger_core import ids
+from ledger_core.formats import archive
+from ledger_core.formats.archive import Counts, RangeProof
+from ledger_core.formats.entry import NO_PREVIOUS, Header
+from ledger_core.merkle import tree
+from verifier import checks
+from verifier.evidence import Evidence
+from verifier.findings import Findings
+from verifier.governance import Governance
+from verifier.repeats import Repeats
+from verifier.segments import Outcome
+from verifier.totals import Totals
+
+
+@dataclass(frozen=True)
+class Last:
+    """The entry before: its index, leaf hash (None: not seen) and time received."""
+
+    index: int = -1
+    leaf_hash: bytes | None = None
+    received_at: int = 0
+
+
+class Whole:
+    """The log so far."""
+
+    def __init__(self, findings: Findings, repeats: Repeats, evidence: Evidence) -> None:
+        self._findings, self._repeats, self._evidence = findings, repeats, evidence
+        self.governance = Governance()
+        self.frontier = tree.Frontier()
+        self.charter: str | None = None
+        self.context = self.entries = self._present = self._withheld = 0
+        self._by_type: Counter[str] = Counter()
+        self._last = Last()
+
+    def add_context(self, index: int, header: Header, leaf_hash: bytes, totals: Totals) -> None:
+        """Take the next earlier entry; its parts and type count in no total (13)."""
+        self.context += 1
+        self._join(index, header, leaf_hash)
+        self._last = Last(index, leaf_hash, header.received_at)
+        self._judge(totals)
+
+    def start(self, proof: RangeProof) -> None:
+        """Go on at the first entry of the range."""
+        self.frontier = proof.before()
+
+    def add_segment(self, outcome: Outcome) -> None:
+        """Take the next segment."""
+        task, totals = outcome.task, outcome.totals
+        self._findings.merge(outcome.findings)
+        if outcome.first is not None:
+            self._join(task.start, outcome.first, outcome.first_leaf)
+        received_at = max(self._last.received_at, outcome.last_time)
+        self._last = Last(task.end - 1, outcome.last_leaf or None, received_at)
+        self._judge(totals)
+        self._grow(outcome)
+        self.entries += outcome.entries
+        self._present += totals.present
+        self._withheld += totals.withheld
+        self._by_type.update(totals.by_type)
+
+    def _join(self, index: int, header: Header, leaf_hash: bytes) -> None:
+        """Check 6 at a seam; the first entry of all is the charter."""
+        last, attempt = self._last, self._findings.attempt
+        previous = last.leaf_hash if last.index == index - 1 else None
+        if index == 0:
+            previous, self.charter = NO_PREVIOUS, ids.format_digest(leaf_hash)
+        attempt(checks.check_link, index, header, previous)
+        attempt(checks.check_time, index, header.received_at, last.received_at)
+
+    def _judge(self, totals: Totals) -> None:
+        self._repeats.add(totals.buckets)
+        self.governance.replay(totals.decrees, totals.authors, self._findings)
+
+    def _grow(self, outcome: Outcome) -> None:
+        """Extend the tree (7); a segment that is not whole stops its growth."""
+        task, after = outcome.task, self.frontier
+        if not outcome.nodes or after.size != task.start:
+            return
+        nodes = tree.perfect_subtrees(task.start, task.end)
+        for node, node_hash in zip(nodes, outcome.nodes, strict=True):
+            after = after.extend([node_hash], node.level)
+        self._evidence.take(self.frontier, outcome.leaves, after)
+        self.frontier = after
+
+    def counts(self) -> Counts:
+        """Say what was found in the range, as a manifest would (13)."""
+        return archive.Counts(
+            entries=self.entries,
+            context=self.context,
+            parts_present=self._present,
+            parts_withheld=self._withheld,
+            by_type=dict(self._by_type),
+        )
