@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from ledger_core.errors import MalformedError
 
@@ -28,6 +29,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=4096)
 def format_time(at_ms: int) -> str:
     """Format milliseconds since the Unix epoch, years 1970 to 9999."""
     seconds, ms = divmod(at_ms, 1000)
@@ -44,8 +46,7 @@ def parse_time(text: str) -> int:
         raise MalformedError(f"time {text!r} is not a real time: {error}") from None
     if at < _EPOCH:
         raise MalformedError(f"time {text!r} is before 1970")
-    at_ms = (at - _EPOCH) // _MILLISECOND
-    if format_time(at_ms) != text:
+    if at.isoformat(timespec="milliseconds") != f"{text[:-1]}+00:00":
         # Newer Pythons read 24:00:00 as the next day's midnight, a second spelling.
         raise MalformedError(f"time {text!r} is not in its one spelling")
-    return at_ms
+    return (at - _EPOCH) // _MILLISECOND

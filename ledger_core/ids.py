@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 import uuid
@@ -34,42 +33,44 @@ def parse_record_id(text: str) -> bytes:
     """Return the 16 bytes of a lower-case UUIDv7."""
     if not _UUID7.fullmatch(text):
         raise MalformedError(f"id {text[:60]!r} is not a lower-case UUIDv7")
-    return uuid.UUID(text).bytes
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def format_record_id(raw: bytes) -> str:
     return str(uuid.UUID(bytes=raw))
 
 
-def encode_base64url(raw: bytes) -> str:
-    """Encode without padding (RFC 4648 section 5)."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def decode_base64url(text: str, length: int) -> bytes:
-    """Decode unpadded base64url of exactly ``length`` bytes; refuse any second spelling."""
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != length or encode_base64url(raw) != text:
-        raise MalformedError(f"{text[:60]!r} is not base64url of {length} bytes without padding")
-    return raw
-
-
 def encode_base64(raw: bytes) -> str:
     """Encode with padding (RFC 4648 section 4), as C2SP text formats do."""
-    return base64.b64encode(raw).decode("ascii")
+    return binascii.b2a_base64(raw, newline=False).decode("ascii")
 
 
 def decode_base64(text: str, length: int | None = None) -> bytes:
     """Decode padded base64, of exactly ``length`` bytes if given; refuse any second spelling."""
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         raise MalformedError(f"{text[:60]!r} is not base64") from None
+    # Formatted again, because the last digit may hold bits that mean nothing.
     if (length is not None and len(raw) != length) or encode_base64(raw) != text:
         raise MalformedError(f"{text[:60]!r} is not base64 of {length} bytes")
+    return raw
+
+
+def encode_base64url(raw: bytes) -> str:
+    """Encode without padding (RFC 4648 section 5)."""
+    return encode_base64(raw).rstrip("=").replace("+", "-").replace("/", "_")
+
+
+def decode_base64url(text: str, length: int) -> bytes:
+    """Decode unpadded base64url of exactly ``length`` bytes; refuse any second spelling."""
+    try:
+        standard = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+        raw = binascii.a2b_base64(standard, strict_mode=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != length or encode_base64url(raw) != text:
+        raise MalformedError(f"{text[:60]!r} is not base64url of {length} bytes without padding")
     return raw
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, LargeBinary, Table, create_engine
@@ -26,10 +27,15 @@ class Postgresql:
 
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns, as one array a column."""
-        names = ",".join(f'"{column.name}"' for column in table.columns)
-        arrays = ",".join(f"%s::{_array_type(column.type)}" for column in table.columns)
-        statement = f"INSERT INTO {table.fullname} ({names}) SELECT * FROM unnest({arrays})"
-        tx.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+        arrays = tuple(list(column) for column in zip(*rows, strict=True))
+        tx.exec_driver_sql(_insert_statement(table), arrays)
+
+
+@cache
+def _insert_statement(table: Table) -> str:
+    names = ",".join(f'"{column.name}"' for column in table.columns)
+    arrays = ",".join(f"%b::{_array_type(column.type)}" for column in table.columns)
+    return f"INSERT INTO {table.fullname} ({names}) SELECT * FROM unnest({arrays})"
 
 
 def _array_type(kind: Any) -> str:

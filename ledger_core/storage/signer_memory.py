@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, Table, Text, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Executable,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    select,
+)
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.types import BigInteger
@@ -25,6 +36,8 @@ _signed = Table(
     Column("root", LargeBinary, nullable=False),
 )
 
+_FIND = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of"))
+
 
 @dataclass(frozen=True)
 class Signed:
@@ -39,6 +52,7 @@ class SignerMemory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._upsert = _upsert(database.engine)
         with database.dialect.write_lock():
             _metadata.create_all(database.engine)
 
@@ -49,8 +63,7 @@ class SignerMemory:
 
     @staticmethod
     def _find(tx: Connection, origin: str) -> Signed | None:
-        query = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == origin)
-        row = tx.execute(query).one_or_none()
+        row = tx.execute(_FIND, {"of": origin}).one_or_none()
         return Signed(*row) if row else None
 
     def recall_all(self) -> dict[str, Signed]:
@@ -63,17 +76,21 @@ class SignerMemory:
         Another process may have signed a larger one meanwhile: the caller checks that the
         database holds it. Raises :class:`ForkError` for another root at the same size.
         """
-        engine: Engine = self._database.engine
-        maker = pg.insert if engine.dialect.name == "postgresql" else lite.insert
-        statement = maker(_signed).values(origin=origin, size=size, root=root)
-        statement = statement.on_conflict_do_update(
-            index_elements=["origin"],
-            set_={"size": statement.excluded.size, "root": statement.excluded.root},
-            where=_signed.c.size < statement.excluded.size,
-        )
         with self._database.write() as tx:
-            tx.execute(statement)
-            known = self._find(tx, origin)
+            changed = tx.execute(self._upsert, {"origin": origin, "size": size, "root": root})
+            known = Signed(size, root) if changed.rowcount == 1 else self._find(tx, origin)
         if known is None or (known.size == size and known.root != root):
             raise ForkError(f"size {size} of {origin} was signed with another root")
         return known
+
+
+def _upsert(engine: Engine) -> Executable:
+    """Make the statement that notes a checkpoint unless a larger one is known."""
+    maker = pg.insert if engine.dialect.name == "postgresql" else lite.insert
+    statement = maker(_signed)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["origin"],
+        set_={"size": new.size, "root": new.root},
+        where=_signed.c.size < new.size,
+    )

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ class Sqlite:
 
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns."""
-        places = ",".join("?" * len(table.columns))
-        names = ",".join(f'"{column.name}"' for column in table.columns)
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({places})", list(rows))
+        tx.exec_driver_sql(_insert_statement(table), list(rows))
+
+
+@cache
+def _insert_statement(table: Table) -> str:
+    places = ",".join("?" * len(table.columns))
+    names = ",".join(f'"{column.name}"' for column in table.columns)
+    return f"INSERT INTO {table.name} ({names}) VALUES ({places})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, tuple_, update
 
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
@@ -60,6 +60,48 @@ class StoredEntry:
     parts: Mapping[str, Part]
 
 
+# --- statements of the append and proof paths --------------------------------------
+#
+# Built once: making a statement costs more than running it.
+
+_h, _e, _c, _t, _k = t.heads.c, t.entries.c, t.checkpoints.c, t.tiles.c, t.keys.c
+_LEDGER = bindparam("ledger", type_=BigInteger)
+_START, _END = bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)
+
+_READ_HEAD = select(_h.size, _h.root, _h.last_leaf, _h.received_at).where(_h.ledger_id == _LEDGER)
+_LOCK_HEAD = _READ_HEAD.with_for_update()
+_MOVE_HEAD = (
+    update(t.heads)
+    .where(_h.ledger_id == _LEDGER)
+    .values({name: bindparam(name) for name in ("size", "root", "last_leaf", "received_at")})
+)
+_FIND_RECORDS = select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
+    _e.ledger_id == _LEDGER, _e.record_id.in_(bindparam("record_ids", expanding=True))
+)
+_IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
+_READ_LEAF_HASHES = select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index)
+_READ_LEAVES = select(_e.leaf).where(_IN_RANGE).order_by(_e.index)
+_FIND_TILES = select(_t.level, _t.position, _t.hashes).where(
+    _t.ledger_id == _LEDGER,
+    tuple_(_t.level, _t.position).in_(bindparam("tiles", expanding=True)),
+)
+_READ_TILE_ROOTS = (
+    select(_t.root)
+    .where(_t.ledger_id == _LEDGER, _t.level == bindparam("level", type_=Integer))
+    .where(_t.position >= _START, _t.position < _END)
+    .order_by(_t.position)
+)
+_ADD_CHECKPOINT = insert(t.checkpoints)
+_FIND_CHECKPOINT = select(_c.root).where(
+    _c.ledger_id == _LEDGER, _c.size == bindparam("at", type_=BigInteger)
+)
+_FIND_COVERING = select(func.min(_c.size)).where(
+    _c.ledger_id == _LEDGER, _c.size > bindparam("index", type_=BigInteger)
+)
+_FIND_KEYS = select(_k.key, _k.roles, _k.since, _k.revoked).where(
+    _k.ledger_id == _LEDGER, _k.key.in_(bindparam("names", expanding=True))
+)
+
 # --- ledgers and heads -----------------------------------------------------------
 
 
@@ -95,9 +137,7 @@ def read_head(tx: Transaction, ledger_id: int) -> Head:
 
 
 def _read_head(tx: Transaction, ledger_id: int, *, lock: bool) -> Head:
-    h = t.heads.c
-    query = select(h.size, h.root, h.last_leaf, h.received_at).where(h.ledger_id == ledger_id)
-    row = tx.execute(query.with_for_update() if lock else query).one_or_none()
+    row = tx.execute(_LOCK_HEAD if lock else _READ_HEAD, {"ledger": ledger_id}).one_or_none()
     if row is None:
         raise IntegrityError("the ledger has no head")
     return Head(*row)
@@ -121,7 +161,7 @@ def add_head(tx: Transaction, ledger_id: int, head: Head) -> None:
 
 
 def move_head(tx: Transaction, ledger_id: int, head: Head) -> None:
-    tx.execute(update(t.heads).where(t.heads.c.ledger_id == ledger_id).values(**vars(head)))
+    tx.execute(_MOVE_HEAD, {"ledger": ledger_id, **vars(head)})
 
 
 # --- entries and payloads --------------------------------------------------------
@@ -145,10 +185,8 @@ def find_by_record_id(
     tx: Transaction, ledger_id: int, record_ids: Sequence[bytes]
 ) -> dict[bytes, StoredEntry]:
     """Return the entries of those record ids that are taken, without payload."""
-    e = t.entries.c
-    query = select(e.record_id, e.index, e.leaf_hash, e.leaf)
-    query = query.where(e.ledger_id == ledger_id, e.record_id.in_(record_ids))
-    return {row[0]: StoredEntry(row[1], row[2], row[3], {}) for row in tx.execute(query)}
+    rows = tx.execute(_FIND_RECORDS, {"ledger": ledger_id, "record_ids": record_ids})
+    return {row[0]: StoredEntry(row[1], row[2], row[3], {}) for row in rows}
 
 
 def find_by_leaf_hash(
@@ -169,16 +207,14 @@ def find_by_leaf_hash(
 
 def read_leaf_hashes(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaf hashes of entries ``[start, end)``."""
-    e = t.entries.c
-    query = select(e.leaf_hash).where(e.ledger_id == ledger_id, e.index >= start, e.index < end)
-    return [row[0] for row in tx.execute(query.order_by(e.index))]
+    rows = tx.execute(_READ_LEAF_HASHES, {"ledger": ledger_id, "start": start, "end": end})
+    return list(rows.scalars())
 
 
 def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaves of entries ``[start, end)``."""
-    e = t.entries.c
-    query = select(e.leaf).where(e.ledger_id == ledger_id, e.index >= start, e.index < end)
-    return [row[0] for row in tx.execute(query.order_by(e.index))]
+    rows = tx.execute(_READ_LEAVES, {"ledger": ledger_id, "start": start, "end": end})
+    return list(rows.scalars())
 
 
 def read_entries(
@@ -219,20 +255,18 @@ def read_full_tiles(
     tx: Transaction, ledger_id: int, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """Return the hashes of the named tiles (level, position) that are full."""
-    c = t.tiles.c
-    query = select(c.level, c.position, c.hashes)
-    query = query.where(c.ledger_id == ledger_id, tuple_(c.level, c.position).in_(wanted))
-    return {(row[0], row[1]): row[2] for row in tx.execute(query)}
+    if not wanted:
+        return {}
+    rows = tx.execute(_FIND_TILES, {"ledger": ledger_id, "tiles": wanted})
+    return {(row[0], row[1]): row[2] for row in rows}
 
 
 def read_tile_roots(
     tx: Transaction, ledger_id: int, level: int, start: int, end: int
 ) -> list[bytes]:
     """Return the roots of full tiles ``[start, end)`` of a level: the hashes one level up."""
-    c = t.tiles.c
-    query = select(c.root).where(c.ledger_id == ledger_id, c.level == level)
-    query = query.where(c.position >= start, c.position < end).order_by(c.position)
-    return [row[0] for row in tx.execute(query)]
+    values = {"ledger": ledger_id, "level": level, "start": start, "end": end}
+    return list(tx.execute(_READ_TILE_ROOTS, values).scalars())
 
 
 def read_tile_row(tx: Transaction, ledger_id: int, level: int, start: int, end: int) -> list[bytes]:
@@ -254,21 +288,17 @@ def read_tile_edge(tx: Transaction, ledger_id: int, size: int) -> TileEdge:
 
 
 def add_checkpoint(tx: Transaction, ledger_id: int, size: int, root: bytes) -> None:
-    tx.execute(insert(t.checkpoints).values(ledger_id=ledger_id, size=size, root=root))
+    tx.execute(_ADD_CHECKPOINT, {"ledger_id": ledger_id, "size": size, "root": root})
 
 
 def find_checkpoint(tx: Transaction, ledger_id: int, size: int) -> bytes | None:
     """Return the root of the checkpoint at exactly ``size``."""
-    c = t.checkpoints.c
-    query = select(c.root).where(c.ledger_id == ledger_id, c.size == size)
-    return tx.execute(query).scalar_one_or_none()
+    return tx.execute(_FIND_CHECKPOINT, {"ledger": ledger_id, "at": size}).scalar_one_or_none()
 
 
 def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
     """Return the size of the first checkpoint that covers ``index``."""
-    c = t.checkpoints.c
-    query = select(func.min(c.size)).where(c.ledger_id == ledger_id, c.size > index)
-    size = tx.execute(query).scalar_one()
+    size = tx.execute(_FIND_COVERING, {"ledger": ledger_id, "index": index}).scalar_one()
     if size is None:
         raise NotFoundError(f"no entry {index}")
     return int(size)
@@ -279,9 +309,7 @@ def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
 
 def find_keys(tx: Transaction, ledger_id: int, names: Iterable[str]) -> dict[str, KeyStanding]:
     """Return the standing of those keys that are known."""
-    k = t.keys.c
-    query = select(k.key, k.roles, k.since, k.revoked)
-    rows = tx.execute(query.where(k.ledger_id == ledger_id, k.key.in_(set(names))))
+    rows = tx.execute(_FIND_KEYS, {"ledger": ledger_id, "names": sorted(set(names))})
     return {row[0]: KeyStanding(row[0], _parse_roles(row[1]), row[2], row[3]) for row in rows}
 
 
