@@ -152,7 +152,7 @@ class Exporter:
     def _range_proof(self, start: int, end: int, size: int) -> bytes:
         nodes = archive.range_nodes(start, end, size)
         with self._database.read() as tx:
-            hashes = tuple(self._prover.nodes(tx, nodes))
+            hashes = tuple(self._prover.nodes(tx, size, nodes))
         return archive.format_range_proof(RangeProof(start, end, size, hashes))
 
     def _add_context(self, start: int, head: Head) -> Iterator[bytes]:

@@ -12,24 +12,34 @@ told in docs/life-of-a-record.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ledger_core import ids
 from ledger_core.admission import Admitted, admit
 from ledger_core.clock import Clock
-from ledger_core.errors import ForbiddenError, LedgerGridError, NotFoundError
+from ledger_core.errors import (
+    CommitmentError,
+    ForbiddenError,
+    IntegrityError,
+    LedgerGridError,
+    NotFoundError,
+)
 from ledger_core.exporter import Exporter
 from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import check_part, parse_record
 from ledger_core.formats.submission import Submission, parse_submission, seal_json
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
+from ledger_core.merkle.tree import leaf_hash
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import Audience
 from ledger_core.records.types.charter import Kind
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
-from ledger_core.storage.database import Database
+from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import LedgerRow, StoredEntry
 from ledger_core.storage.views import EntryQuery, Page, Views
 
@@ -120,63 +130,74 @@ class Ledger:
             head = store.read_head(tx, self._row.ledger_id)
         try:
             self._signer.check(head)
-        except LedgerGridError as error:
-            self._sequencer.read_only = error
+        except IntegrityError as error:
+            self._sequencer.degrade(error)
+            raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[Transaction]:
+        """Read in one transaction; found corruption ends the appends, not the reads."""
+        try:
+            with self._database.read() as tx:
+                yield tx
+        except IntegrityError as error:
+            self._sequencer.degrade(error)
             raise
 
     # --- proving -----------------------------------------------------------------
 
     def size(self) -> int:
         """Return the number of entries."""
-        with self._database.read() as tx:
+        with self._reading() as tx:
             return store.read_head(tx, self._row.ledger_id).size
 
     def checkpoint(self) -> bytes:
         """Return the newest checkpoint, signed."""
-        with self._database.read() as tx:
+        with self._reading() as tx:
             head = store.read_head(tx, self._row.ledger_id)
         return self._signer.sign(head.size, head.root)
 
     def receipt(self, index: int, size: int | None = None) -> bytes:
         """Return an entry's receipt, at the checkpoint that first covered it or at ``size``."""
-        with self._database.read() as tx:
+        with self._reading() as tx:
             if size is None:
                 size = store.find_covering_size(tx, self._row.ledger_id, index)
             return self._prover.receipt(tx, index, size)
 
     def prove_inclusion(self, index: int, size: int) -> InclusionProof:
-        with self._database.read() as tx:
+        with self._reading() as tx:
             return self._prover.prove_inclusion(tx, index, size)
 
     def prove_consistency(self, from_size: int, to_size: int) -> ConsistencyProof:
-        with self._database.read() as tx:
+        with self._reading() as tx:
             return self._prover.prove_consistency(tx, from_size, to_size)
 
     def tile(self, level: int, position: int, width: int) -> bytes:
         """Return a tile's hashes (C2SP tlog-tiles); :class:`NotFoundError` if not there yet."""
-        with self._database.read() as tx:
+        with self._reading() as tx:
             return self._prover.tile(tx, TileId(level, position, width))
 
     def bundle(self, position: int, width: int) -> bytes:
         """Return an entry bundle (C2SP tlog-tiles); :class:`NotFoundError` if not there yet."""
-        with self._database.read() as tx:
+        with self._reading() as tx:
             return self._prover.bundle(tx, position, width)
 
     # --- reading -----------------------------------------------------------------
 
     def entry(self, index: int) -> StoredEntry:
-        with self._database.read() as tx:
-            return store.read_entry(tx, self._row.ledger_id, index)
+        with self._reading() as tx:
+            return _check_stored(store.read_entry(tx, self._row.ledger_id, index))
 
     def entries(self, indexes: Sequence[int] | range) -> list[StoredEntry]:
         """Return those of the named entries that exist, in order of index."""
-        with self._database.read() as tx:
-            return store.read_entries(tx, self._row.ledger_id, indexes)
+        with self._reading() as tx:
+            found = store.read_entries(tx, self._row.ledger_id, indexes)
+            return [_check_stored(entry) for entry in found]
 
     def index_of(self, record_id: str) -> int:
         """Return where the record with this id lies."""
         wanted = ids.parse_record_id(record_id)
-        with self._database.read() as tx:
+        with self._reading() as tx:
             found = store.find_by_record_id(tx, self._row.ledger_id, [wanted])
         if wanted not in found:
             raise NotFoundError(f"no entry with id {record_id}")
@@ -215,3 +236,16 @@ class Ledger:
         with self._database.read() as tx:
             standing = store.find_keys(tx, self._row.ledger_id, [key]).get(key)
         return bool(standing and standing.revoked is None and "operator" in standing.roles)
+
+
+def _check_stored(entry: StoredEntry) -> StoredEntry:
+    """Return the entry if its leaf and payload are what hashes and commitments say."""
+    if leaf_hash(entry.leaf) != entry.leaf_hash:
+        raise IntegrityError(f"entry {entry.index} does not have its leaf hash", index=entry.index)
+    record = parse_record(parse_entry(entry.leaf).record)
+    try:
+        for name, part in entry.parts.items():
+            check_part(name, record.payload[name], part)
+    except (CommitmentError, KeyError) as error:
+        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from error
+    return entry

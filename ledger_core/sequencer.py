@@ -121,7 +121,7 @@ class Sequencer:
         # Held for a whole batch; guards _edge and read_only.
         self._lock = threading.Lock()
         self._edge: _Edge | None = None
-        self.read_only: LedgerGridError | None = None
+        self.read_only: IntegrityError | None = None
 
     def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
         """Append what may be appended; one refused record does not sink the rest."""
@@ -131,9 +131,12 @@ class Sequencer:
             try:
                 return self._sequence(admitted)
             except IntegrityError as error:
-                # Degraded, never wrong: stop appending, keep serving reads that prove.
-                self.read_only = error
+                self.degrade(error)
                 raise
+
+    def degrade(self, error: IntegrityError) -> None:
+        """Take no appends from now on. Degraded, never wrong: reads that prove go on."""
+        self.read_only = self.read_only or error
 
     def _sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
         with self._database.write() as tx:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from ledger_core import limits
 from ledger_core.errors import MalformedError
-from ledger_core.merkle.tree import HASH_BYTES, Frontier, NodeId, root
+from ledger_core.merkle.tree import HASH_BYTES, Frontier, NodeId, node_hash, root
 
 TILE_LEVELS = 8
 """Levels of the tree in one level of tiles."""
@@ -82,13 +82,10 @@ def tile_width(level: int, index: int, size: int) -> int:
     return max(0, min(TILE_WIDTH, hashes - index * TILE_WIDTH))
 
 
-def tile_of(node: NodeId) -> tuple[TileId, slice]:
-    """Return the tile a perfect subtree is computed from, and which of its hashes."""
+def tile_of(node: NodeId) -> tuple[int, int]:
+    """Return level and position of the tile that a perfect subtree is computed from."""
     level, inside = divmod(node.level, TILE_LEVELS)
-    first = node.position << inside
-    index, offset = divmod(first, TILE_WIDTH)
-    end = offset + (1 << inside)
-    return TileId(level, index, end), slice(offset, end)
+    return level, (node.position << inside) // TILE_WIDTH
 
 
 def split_hashes(tile: bytes) -> list[bytes]:
@@ -96,9 +93,27 @@ def split_hashes(tile: bytes) -> list[bytes]:
     return [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]
 
 
-def node_in_tile(tile: bytes, hashes: slice) -> bytes:
-    """Return the root over the named hashes of a tile."""
-    return root(split_hashes(tile[hashes.start * HASH_BYTES : hashes.stop * HASH_BYTES]))
+class TileNodes:
+    """A tile, full or partial, with the perfect subtrees above its hashes, computed once."""
+
+    def __init__(self, hashes: Sequence[bytes]) -> None:
+        self._rows = [list(hashes)]
+        while len(row := self._rows[-1]) > 1:
+            pairs = range(0, len(row) - 1, 2)
+            self._rows.append([node_hash(row[i], row[i + 1]) for i in pairs])
+
+    @property
+    def width(self) -> int:
+        return len(self._rows[0])
+
+    def node(self, node: NodeId) -> bytes:
+        """Return the hash of a perfect subtree that lies in this tile."""
+        inside = node.level % TILE_LEVELS
+        return self._rows[inside][node.position % (TILE_WIDTH >> inside)]
+
+    def format(self, width: int) -> bytes:
+        """Return the bytes of the tile's first ``width`` hashes."""
+        return b"".join(self._rows[0][:width])
 
 
 def format_bundle(entries: Iterable[bytes]) -> bytes:

@@ -229,8 +229,14 @@ def check_subtree_inclusion(
     _check_subtree_bounds(start, end, end)
     if not start <= index < end:
         raise ProofError(f"index {index} is not in [{start}, {end})")
+    if root_from_inclusion(index - start, end - start, leaf, proof) != root:
+        raise ProofError(f"inclusion proof of index {index} leads to another root")
+
+
+def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes]) -> bytes:
+    """Return the root that an audit path leads to; its length must be exactly right."""
     _check_lengths([leaf, *proof])
-    node, position, last = leaf, index - start, end - start - 1
+    node, position, last = leaf, index, size - 1
     path = iter(proof)
     while last:
         if position & 1:
@@ -239,8 +245,7 @@ def check_subtree_inclusion(
             node = node_hash(node, _next(path))
         position, last = position >> 1, last >> 1
     _check_end(path)
-    if node != root:
-        raise ProofError(f"inclusion proof of index {index} leads to another root")
+    return node
 
 
 def check_consistency(

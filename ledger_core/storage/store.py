@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, update
 
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
@@ -81,9 +81,10 @@ _FIND_RECORDS = select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
 _READ_LEAF_HASHES = select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index)
 _READ_LEAVES = select(_e.leaf).where(_IN_RANGE).order_by(_e.index)
-_FIND_TILES = select(_t.level, _t.position, _t.hashes).where(
+_FIND_TILE = select(_t.hashes).where(
     _t.ledger_id == _LEDGER,
-    tuple_(_t.level, _t.position).in_(bindparam("tiles", expanding=True)),
+    _t.level == bindparam("level", type_=Integer),
+    _t.position == bindparam("position", type_=BigInteger),
 )
 _READ_TILE_ROOTS = (
     select(_t.root)
@@ -251,14 +252,10 @@ def add_tiles(tx: Transaction, dialect: Dialect, ledger_id: int, full: Sequence[
         dialect.insert_many(tx, t.tiles, [(ledger_id, *tile) for tile in full])
 
 
-def read_full_tiles(
-    tx: Transaction, ledger_id: int, wanted: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], bytes]:
-    """Return the hashes of the named tiles (level, position) that are full."""
-    if not wanted:
-        return {}
-    rows = tx.execute(_FIND_TILES, {"ledger": ledger_id, "tiles": wanted})
-    return {(row[0], row[1]): row[2] for row in rows}
+def read_full_tile(tx: Transaction, ledger_id: int, level: int, position: int) -> bytes:
+    """Return the hashes of a full tile; nothing if it is not there."""
+    values = {"ledger": ledger_id, "level": level, "position": position}
+    return tx.execute(_FIND_TILE, values).scalar_one_or_none() or b""
 
 
 def read_tile_roots(
