@@ -188,6 +188,7 @@ class Peer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Peer
 
     def log_message(self, format: str, *args: Any) -> None:
