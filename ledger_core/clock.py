@@ -40,13 +40,19 @@ def parse_time(text: str) -> int:
     """Parse what :func:`format_time` emits, and nothing else."""
     if not _FORM.fullmatch(text):
         raise MalformedError(f"time {text[:40]!r} is not like 2026-08-01T10:11:12.345Z")
+    return _parse_second(text[:19]) + int(text[20:23])
+
+
+@lru_cache(maxsize=4096)
+def _parse_second(text: str) -> int:
+    """Return milliseconds; many records share a second, so its calendar is done once."""
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(f"{text}+00:00")
     except ValueError as error:
         raise MalformedError(f"time {text!r} is not a real time: {error}") from None
     if at < _EPOCH:
         raise MalformedError(f"time {text!r} is before 1970")
-    if at.isoformat(timespec="milliseconds") != f"{text[:-1]}+00:00":
+    if at.isoformat() != f"{text}+00:00":
         # Newer Pythons read 24:00:00 as the next day's midnight, a second spelling.
         raise MalformedError(f"time {text!r} is not in its one spelling")
     return (at - _EPOCH) // _MILLISECOND

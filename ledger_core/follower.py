@@ -7,7 +7,6 @@ followers of one database never fill an entry twice.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 
 from ledger_core import ids
@@ -24,6 +23,7 @@ from ledger_core.storage.views import ViewRow, Views
 
 _CHUNK = 500
 _POLL_S = 0.2
+_HURRY_S = 0.005
 
 
 class Follower:
@@ -35,7 +35,7 @@ class Follower:
         self._changed = threading.Condition()
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
-        self._rung: set[int] = set()
+        self._hurried = 0
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.failure: LedgerGridError | None = None
@@ -51,24 +51,30 @@ class Follower:
         if self._thread.is_alive():
             self._thread.join()
 
-    def ring(self, ledger_id: int) -> None:
+    def ring(self, ledger_id: int, size: int) -> None:
         """Say that a ledger has grown; other processes' growth is found by looking."""
         with self._changed:
-            self._rung.add(ledger_id)
+            self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
 
     def wait_for(self, ledger_id: int, size: int, timeout_s: float) -> int:
-        return self._wait(self._sizes, ledger_id, size + 1, timeout_s)
-
-    def wait_for_views(self, ledger_id: int, size: int, timeout_s: float) -> int:
-        return self._wait(self._filled, ledger_id, size, timeout_s)
-
-    def _wait(self, sizes: Mapping[int, int], ledger_id: int, size: int, timeout_s: float) -> int:
+        """Wait until the log is larger than ``size``; return its size."""
         with self._changed:
             self._changed.wait_for(
-                lambda: sizes.get(ledger_id, 0) >= size or self._closing, timeout_s
+                lambda: self._sizes.get(ledger_id, 0) > size or self._closing, timeout_s
             )
-            return sizes.get(ledger_id, 0)
+            return self._sizes.get(ledger_id, 0)
+
+    def wait_for_views(self, ledger_id: int, size: int, timeout_s: float) -> int:
+        """Wait until the views cover ``size`` entries; return what they cover."""
+        with self._changed:
+            self._hurried += 1
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._filled.get(ledger_id, 0) >= size or self._closing, timeout_s
+            )
+            self._hurried -= 1
+            return self._filled.get(ledger_id, 0)
 
     # --- the thread --------------------------------------------------------------
 
@@ -80,17 +86,21 @@ class Follower:
             except StorageError as error:
                 # Views may lag; ground truth does not depend on them. Shown by /readyz.
                 self.failure = error
-                time.sleep(_POLL_S)
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._rung) or self._closing, _POLL_S)
-                self._rung.clear()
+                # Views follow in their own time, so that appends have the processor; whoever
+                # waits for them makes them hurry.
+                if self._hurried:
+                    self._changed.wait_for(lambda: self._closing, _HURRY_S)
+                else:
+                    self._changed.wait_for(lambda: bool(self._hurried) or self._closing, _POLL_S)
 
     def catch_up(self) -> None:
         """Fill the views up to the log as it stands now."""
         with self._database.read() as tx:
             sizes = store.read_sizes(tx)
         with self._changed:
-            self._sizes.update(sizes)
+            for ledger_id, size in sizes.items():
+                self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
         for ledger_id, size in sizes.items():
             if self._filled.get(ledger_id, 0) != size:

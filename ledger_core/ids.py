@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 import uuid
+from functools import lru_cache
 
 import uuid_utils
 
@@ -89,6 +90,7 @@ def format_key(public_key: bytes) -> str:
     return KEY_PREFIX + encode_base64url(public_key)
 
 
+@lru_cache(maxsize=16_384)
 def parse_key(text: str) -> bytes:
     """Return the 32 bytes of ``ed25519:<base64url>``; the point itself is not judged here."""
     if not text.startswith(KEY_PREFIX):

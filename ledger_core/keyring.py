@@ -6,6 +6,7 @@ the same secret. Derivation is HKDF-SHA256 (RFC 5869) over purpose and origin.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -49,15 +50,29 @@ class Keyring:
 def open_keyring(path: Path) -> Keyring:
     """Read the secret from ``path``; make one, readable by its owner only, if there is none."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(ids.encode_base64(secrets.token_bytes(_SECRET_BYTES)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _make_secret(path)
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"{path} can be read by others: chmod 600 {path}")
     try:
         return Keyring(ids.decode_base64(path.read_text().strip(), _SECRET_BYTES))
     except MalformedError:
         raise SettingsError(f"{path} does not hold 32 bytes in base64") from None
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new secret, whole and durable before it has its name; the first of several wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unnamed = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(ids.encode_base64(secrets.token_bytes(_SECRET_BYTES)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(unnamed, path)
+    finally:
+        unnamed.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

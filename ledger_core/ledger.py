@@ -97,7 +97,9 @@ class Ledger:
     def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
         """Give admitted records their places in one transaction; one outcome each."""
         outcomes = self._sequencer.sequence(admitted)
-        self._follower.ring(self._row.ledger_id)
+        placed = [each.index for each in outcomes if isinstance(each, Appended)]
+        if placed:
+            self._follower.ring(self._row.ledger_id, max(placed) + 1)
         return outcomes
 
     def append(self, submissions: Sequence[Submission]) -> list[Outcome]:

@@ -88,7 +88,7 @@ class Ledgers:
             row = _found(tx, self._database, name, charter, submission, self._clock())
             reach("ledgers.before-commit")
         reach("ledgers.after-commit")
-        self.follower.ring(row.ledger_id)
+        self.follower.ring(row.ledger_id, 1)
         return self.get(name)
 
     def get(self, name: str) -> Ledger:

@@ -43,6 +43,8 @@ class _Job:
         self.raws = raws
         self.bytes = sum(map(len, raws))
         self.future: Future[list[Outcome]] = Future()
+        # Whoever waits may leave; the record is on its way all the same, so nobody can cancel it.
+        self.future.set_running_or_notify_cancel()
         self.admitted: list[Admitted | LedgerGridError] = []
 
     def admit(self) -> None:
@@ -161,7 +163,7 @@ class Pool:
             for job in jobs:
                 if not job.future.done():
                     self._waiting.setdefault(job.ledger, []).append(job)
-            self._changed.notify()
+            self._changed.notify(len(self._threads) if self._closing else 1)
 
     def _sequence(self, ledger: Appender, jobs: Sequence[_Job]) -> None:
         self._guarded(jobs, lambda: self._append(ledger, jobs))

@@ -43,6 +43,10 @@ class CheckpointSigner:
         with self._lock:
             if self._newest is None or self._newest.size < size:
                 self._newest = self._remember(size, root)
+            elif self._newest.size == size and self._newest.root != root:
+                raise ForkError(
+                    f"size {size} of {self._ledger.origin} was signed with another root"
+                )
         return self._sign(Checkpoint(self._ledger.origin, size, root))
 
     def _remember(self, size: int, root: bytes) -> Signed:
@@ -67,9 +71,10 @@ def check_continues(
             "was signed: it was restored from a backup or lost its newest entries",
             index=head.size,
         )
+    # Recomputed from the tree: a row of checkpoints is easily written.
     with database.read() as tx:
-        found = store.find_checkpoint(tx, ledger.ledger_id, signed.size)
-    if found != signed.root:
+        root = store.read_tile_edge(tx, ledger.ledger_id, signed.size).frontier().root()
+    if root != signed.root:
         raise ForkError(
             f"{ledger.origin}: the database has another root at size {signed.size} "
             "than the one that was signed: it is a fork",

@@ -89,7 +89,8 @@ def format_frame(frame: Frame) -> bytes:
 def read_frames(stream: BinaryIO) -> Iterator[Frame]:
     """Read frames one by one; at most one part is in memory at a time."""
     while head := stream.read(10):
-        head += _read(stream, 10 - len(head))
+        if len(head) < 10:
+            head += _read(stream, 10 - len(head))
         index, status = int.from_bytes(head[:8]), head[8]
         try:
             name = _read(stream, head[9]).decode("ascii")
@@ -112,13 +113,13 @@ def _read_part(stream: BinaryIO, index: int) -> Part:
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:
-    chunks = bytearray()
-    while len(chunks) < count:
-        chunk = stream.read(count - len(chunks))
-        if not chunk:
+    data = stream.read(count)
+    while len(data) < count:
+        more = stream.read(count - len(data))
+        if not more:
             raise MalformedError("payload frames end in the middle of a frame")
-        chunks += chunk
-    return bytes(chunks)
+        data += more
+    return data
 
 
 # --- range proof -----------------------------------------------------------------

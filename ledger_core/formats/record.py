@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -151,6 +152,7 @@ def _check_fields(record: Record) -> None:
         ids.parse_digest(record.saw.root)
 
 
+@lru_cache(maxsize=1024)
 def check_type_name(name: str) -> None:
     """Raise unless ``name`` is a record type and version, like ``llm.call/1``."""
     if len(name) > limits.STREAM_CHARS or not _TYPE.fullmatch(name):
@@ -158,13 +160,23 @@ def check_type_name(name: str) -> None:
 
 
 def _check_part(name: str, part: PartRef) -> None:
-    if not _PART.fullmatch(name):
-        raise MalformedError(f"payload part name {name[:60]!r} is not like request_body")
+    _check_part_name(name)
     ids.parse_digest(part.commitment)
-    if len(part.media_type) > limits.MEDIA_TYPE_CHARS or not _MEDIA_TYPE.fullmatch(part.media_type):
-        raise MalformedError(f"media type {part.media_type[:60]!r} is not like application/json")
+    _check_media_type(part.media_type)
     if part.size > limits.PAYLOAD_PART_BYTES:
         raise TooLargeError(f"part {name} is larger than {limits.PAYLOAD_PART_BYTES} bytes")
+
+
+@lru_cache(maxsize=1024)
+def _check_part_name(name: str) -> None:
+    if not _PART.fullmatch(name):
+        raise MalformedError(f"payload part name {name[:60]!r} is not like request_body")
+
+
+@lru_cache(maxsize=1024)
+def _check_media_type(text: str) -> None:
+    if len(text) > limits.MEDIA_TYPE_CHARS or not _MEDIA_TYPE.fullmatch(text):
+        raise MalformedError(f"media type {text[:60]!r} is not like application/json")
 
 
 def _check_refs(refs: tuple[Ref, ...]) -> None:

@@ -6,7 +6,7 @@ database may lose that; ``ledgergrid doctor`` asks here.
 
 from __future__ import annotations
 
-from sqlalchemy import Delete, Update, delete, select, update
+from sqlalchemy import Delete, Table, Update, and_, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from ledger_core.errors import IntegrityError
@@ -20,21 +20,24 @@ def check_guards(database: Database) -> None:
     Needs one entry to try it on; a database without any passes.
     """
     for table in (*t.APPEND_ONLY, t.ledgers):
-        column = next(iter(table.columns))
-        for attempt in (update(table).values({column: column}), delete(table)):
-            _check_refused(database, attempt)
+        _check_refused(database, table, "change")
+        _check_refused(database, table, "delete")
 
 
-def _check_refused(database: Database, attempt: Update | Delete) -> None:
-    table = attempt.table
+def _check_refused(database: Database, table: Table, verb: str) -> None:
+    key = list(table.primary_key.columns)
     with database.engine.connect().execution_options(write=True) as tx:
-        if tx.execute(select(table).limit(1)).first() is None:
+        row = tx.execute(select(*key).limit(1)).first()
+        if row is None:
             return
+        this = and_(*(column == value for column, value in zip(key, row, strict=True)))
+        attempt: Update | Delete = delete(table).where(this)
+        if verb == "change":
+            attempt = update(table).where(this).values({key[0]: key[0]})
         try:
             tx.execute(attempt)
         except DBAPIError:
             return
         finally:
             tx.rollback()
-    verb = "change" if isinstance(attempt, Update) else "delete"
-    raise IntegrityError(f"the database lets anyone {verb} rows of {table}")
+    raise IntegrityError(f"the database lets anyone {verb} rows of {table.name}")
