@@ -33,7 +33,6 @@ from ledger_core.records import registry
 from ledger_core.records.model import Audience
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
-from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
 from ledger_core.storage.database import Database
 from ledger_core.storage.store import Head, LedgerRow, StoredEntry
@@ -69,14 +68,12 @@ class Exporter:
         database: Database,
         ledger: LedgerRow,
         prover: Prover,
-        signer: CheckpointSigner,
         operator: PrivateKey,
         clock: Clock,
     ) -> None:
         self._database = database
         self._ledger = ledger
         self._prover = prover
-        self._signer = signer
         self._operator = operator
         self._clock = clock
         self._files: list[File] = []
@@ -105,7 +102,9 @@ class Exporter:
         self, start: int, end: int, head: Head, export: Appended, reader: Audience
     ) -> Iterator[bytes]:
         yield from self._add(archive.README, [README.encode()])
-        yield from self._add(archive.CHECKPOINT, [self._signer.sign(head.size, head.root)])
+        with self._database.read() as tx:
+            checkpoint = self._prover.checkpoint(tx, head)
+        yield from self._add(archive.CHECKPOINT, [checkpoint])
         yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
         yield from self._add_context(start, head)
         rows = _CsvRows()

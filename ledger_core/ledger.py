@@ -156,8 +156,7 @@ class Ledger:
     def checkpoint(self) -> bytes:
         """Return the newest checkpoint, signed."""
         with self._reading() as tx:
-            head = store.read_head(tx, self._row.ledger_id)
-        return self._signer.sign(head.size, head.root)
+            return self._prover.checkpoint(tx, store.read_head(tx, self._row.ledger_id))
 
     def receipt(self, index: int, size: int | None = None) -> bytes:
         """Return an entry's receipt, at the checkpoint that first covered it or at ``size``."""
@@ -227,9 +226,7 @@ class Ledger:
             raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
         body = Exporter.describe(start, end, recipient)
         export = self.append_as_operator("export/1", body)
-        exporter = Exporter(
-            self._database, self._row, self._prover, self._signer, self._operator, self._clock
-        )
+        exporter = Exporter(self._database, self._row, self._prover, self._operator, self._clock)
         return exporter.export(start, end or export.index + 1, export, reader)
 
     def is_operated_here(self) -> bool:

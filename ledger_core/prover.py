@@ -20,6 +20,7 @@ from ledger_core.merkle.tree import NodeId
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
 from ledger_core.storage.database import Transaction
+from ledger_core.storage.store import Head
 
 _CACHED_TILES = 256
 
@@ -53,6 +54,12 @@ class Prover:
         self._ledger_id = ledger_id
         self._signer = signer
         self._full = _FullTiles()
+
+    def checkpoint(self, tx: Transaction, head: Head) -> bytes:
+        """Return the signed checkpoint at ``head``, if the tree has the root the head says."""
+        if tree.root_at(head.size, self._reader(tx, head.size)) != head.root:
+            raise IntegrityError(f"the tree at size {head.size} has another root than its head")
+        return self._signer.sign(head.size, head.root)
 
     def receipt(self, tx: Transaction, index: int, size: int) -> bytes:
         """Return the receipt of ``index`` at a checkpoint of ``size``; the same bytes for ever."""
