@@ -29,7 +29,6 @@ from verifier.totals import Totals
 _TIME_CHARS: Final = len("2026-08-01T10:11:12.345Z")
 _TAIL_CHARS: Final = _TIME_CHARS + len("\n") + 88 + len("\n\n")
 _NEWLINE: Final = ord("\n")
-_LEAF_BYTES: Final = limits.ENTRY_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +176,6 @@ class Walk:
         self.index = outcome.task.start
         self._task, self._outcome, self._frames = outcome.task, outcome, frames
         self._hashes: list[bytes] = []
-        self._time_text = b""
         self._head = f"{entries.FORMAT}\n{self._task.origin}\n".encode("ascii")
 
     def step(self, leaf: bytes) -> None:
@@ -196,19 +194,25 @@ class Walk:
 
         Formatting and comparing costs a third of parsing, and is as strict: checks 5 and 6.
         """
-        previous = self._hashes[-1] if self._hashes else b""
+        if not self._hashes:
+            return None
+        previous = self._hashes[-1]
         head = b"%b%d\n%b\n" % (self._head, self.index, b2a_base64(previous, newline=False))
         at, end = len(head) + _TIME_CHARS, len(head) + _TAIL_CHARS
-        if not leaf.startswith(head) or leaf[len(head) : at] != self._time_text:
+        if not leaf.startswith(head) or not end <= len(leaf) <= limits.ENTRY_BYTES:
             return None
-        if leaf[at] != _NEWLINE or leaf[end - 2 : end] != b"\n\n" or len(leaf) > _LEAF_BYTES:
+        if leaf[at] != _NEWLINE or leaf[end - 2 : end] != b"\n\n":
             return None
         try:
+            received_at = clock.parse_time(leaf[len(head) : at].decode("ascii"))
             signature = ids.decode_base64(leaf[at + 1 : end - 2].decode("ascii"), SIGNATURE_BYTES)
         except (MalformedError, UnicodeDecodeError):
             return None
-        time = self._outcome.last_time
-        return Entry(Header(self._task.origin, self.index, previous, time, signature), leaf[end:])
+        if received_at < self._outcome.last_time:
+            return None
+        self._outcome.last_time = received_at
+        header = Header(self._task.origin, self.index, previous, received_at, signature)
+        return Entry(header, leaf[end:])
 
     def _thorough(self, leaf: bytes) -> Entry | None:
         """Check 5 and 6 with words for what is wrong; None if there is nothing to look into."""
@@ -226,7 +230,6 @@ class Walk:
         if outcome.first is None:
             outcome.first = header
         outcome.last_time = header.received_at
-        self._time_text = clock.format_time(header.received_at).encode("ascii")
         if task.start <= header.index < task.end:
             self.index = header.index  # After a gap each entry is judged by its own name again.
         return entry
