@@ -29,7 +29,7 @@ from api.streams import Hub
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
-from ledger_core.storage.database import open_database
+from ledger_core.storage.database import Database, open_database
 from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.tokens import Tokens
 
@@ -69,19 +69,24 @@ def build_service(settings: Settings) -> Service:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.database_url)
     database.migrate()
-    memory = SignerMemory(open_database(settings.signer_memory_url))
-    keyring = open_keyring(settings.data / "keyring")
     metrics = Metrics()
     return Service(
         settings=settings,
         database=database,
-        ledgers=Ledgers(database, memory, keyring, origin_prefix=settings.origin_prefix),
+        ledgers=open_ledgers(settings, database),
         pool=Pool(on_batch=metrics.observe_batch),
         tokens=Tokens(database),
         hub=Hub(settings.max_stream_readers),
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
     )
+
+
+def open_ledgers(settings: Settings, database: Database) -> Ledgers:
+    """Join a database with the service's keys and the signer's memory."""
+    memory = SignerMemory(open_database(settings.signer_memory_url))
+    keyring = open_keyring(settings.keyring_file)
+    return Ledgers(database, memory, keyring, origin_prefix=settings.origin_prefix)
 
 
 def _lifespan(service: Service) -> Any:

@@ -81,10 +81,24 @@ class Settings(BaseSettings):
         return self.signer_memory.get_secret_value() or f"sqlite:///{self.data / 'signer.db'}"
 
     @property
+    def keyring_file(self) -> Path:
+        """The secret that all keys of the service are derived from."""
+        return self.data / "keyring"
+
+    @property
     def sqlite_file(self) -> Path | None:
         """The database's file, where it is one."""
-        scheme, _, path = self.database_url.partition(":///")
-        return Path(path) if scheme.startswith("sqlite") else None
+        return _file_of(self.database_url)
+
+    @property
+    def signer_memory_file(self) -> Path | None:
+        """The signer's memory, where it is a file."""
+        return _file_of(self.signer_memory_url)
+
+
+def _file_of(url: str) -> Path | None:
+    scheme, _, path = url.partition(":///")
+    return Path(path) if scheme.startswith("sqlite") else None
 
 
 def load_settings(**chosen: Any) -> Settings:

@@ -1,0 +1,47 @@
+"""``ledgergrid``: one command for operators, agents and auditors.
+
+Each error is one line that says what to do. Exit codes: 0 done, 1 refused or failed,
+2 wrong usage; ``verify`` has its own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from api.commands import doctor, keys, ledgers, records, serve, tokens, verify
+from ledger_core.errors import LedgerGridError
+
+app = typer.Typer(
+    name="ledgergrid",
+    help="LedgerGrid, the verifiable ledger for AI agents.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve.serve)
+app.command()(keys.keygen)
+app.add_typer(ledgers.app, name="ledger")
+app.add_typer(keys.app, name="key")
+app.command()(records.append)
+app.command()(records.receipt)
+app.command()(records.export)
+app.command(context_settings=verify.CONTEXT, add_help_option=False)(verify.verify)
+app.command()(doctor.doctor)
+app.add_typer(tokens.app, name="token")
+
+
+def main() -> None:
+    """Run the command line; the process ends with its exit code."""
+    try:
+        app()
+    except LedgerGridError as error:
+        sys.exit(f"ledgergrid: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"ledgergrid: {where}{error.strerror or error}")
+
+
+if __name__ == "__main__":
+    main()

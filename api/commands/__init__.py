@@ -1,0 +1,1 @@
+"""The commands of ``ledgergrid``: each file one subject, joined in ``api/cli.py``."""

@@ -1,0 +1,50 @@
+"""``ledgergrid ledger …``: make and list ledgers of a running service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from api.commands.options import DEFAULT_URL, TokenFile, Url
+from api.commands.remote import Remote
+
+app = typer.Typer(no_args_is_help=True, help="Make and list ledgers of a running service.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and '-'.")],
+    kind: Annotated[str, typer.Option(help="private, public, consortium, local.")] = "private",
+    origin: Annotated[
+        str | None, typer.Option(help="What the log signs as; derived from the name if none.")
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of a founding operator beside the service's own; may repeat."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Make a ledger. Needs an admin's token."""
+    body: dict[str, Any] = {"name": name, "kind": kind, "operators": operator or []}
+    if origin is not None:
+        body["origin"] = origin
+    made = Remote(url, token_file).post("/api/v1/ledgers", body).json()
+    print(f"ledger   {made['name']} ({made['kind']})")
+    print(f"origin   {made['origin']}")
+    print(f"log key  {made['log_key']}")
+    print(f"charter  {made['charter']}")
+
+
+@app.command("list")
+def list_(url: Url = DEFAULT_URL, token_file: TokenFile = None) -> None:
+    """List the ledgers that the token may see."""
+    remote, after = Remote(url, token_file), ""
+    while True:
+        page = remote.get("/api/v1/ledgers", after=after).json()
+        for each in page["ledgers"]:
+            print(f"{each['name']}\t{each['kind']}\t{each['size']}\t{each['origin']}")
+        if page["next"] is None:
+            return
+        after = page["next"]
