@@ -64,7 +64,7 @@ class Prover:
     def receipt(self, tx: Transaction, index: int, size: int) -> bytes:
         """Return the receipt of ``index`` at a checkpoint of ``size``; the same bytes for ever."""
         root = store.find_checkpoint(tx, self._ledger_id, size)
-        if root is None or index >= size:
+        if root is None or not 0 <= index < size:
             raise NotFoundError(f"no checkpoint of size {size} that covers entry {index}")
         leaves = store.read_leaves(tx, self._ledger_id, index, index + 1)
         if not leaves:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ledger_core.ledger import Ledger
+from tests.support.ledgers import Author, Service, a_service, register
 from tests.support.postgresql import Server, postgresql
 
 # Two busy cores say nothing about how long an example takes.
@@ -41,3 +43,22 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test twice, once with a fresh database of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def service(database_url: str, tmp_path: Path) -> Iterator[Service]:
+    """Give a service on each kind of database; ``service.open()`` starts a replica of it."""
+    with a_service(database_url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(service: Service) -> Ledger:
+    """Give a fresh ledger on each kind of database."""
+    return service.open().ledgers.create("main")
+
+
+@pytest.fixture
+def author(ledger: Ledger) -> Author:
+    """Give an agent whose key is registered, by entry 1."""
+    return register(ledger)

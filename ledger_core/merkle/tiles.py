@@ -78,6 +78,8 @@ def parse_tile_level(text: str) -> int:
 
 def tile_width(level: int, index: int, size: int) -> int:
     """Return how many hashes tile ``index`` of ``level`` has in a tree of ``size``: 0 to 256."""
+    if index < 0:
+        return 0
     hashes = size >> (TILE_LEVELS * level)
     return max(0, min(TILE_WIDTH, hashes - index * TILE_WIDTH))
 
