@@ -87,8 +87,8 @@ class AsyncLedger:
     ) -> None:
         await self.close()
 
-    async def _send(self, batch: list[Sealed]) -> list[Outcome]:
-        return await self._run(self._session.send(batch))
+    async def _send(self, batch: list[Sealed], is_closing: bool) -> list[Outcome]:
+        return await self._run(self._session.send(batch, is_closing))
 
     async def _run(self, flow: Flow[T]) -> T:
         answer: Answer | NoAnswerError | None = None

@@ -74,7 +74,7 @@ def _full() -> BusyError:
 class Worker:
     """A thread that sends. ``_queue`` is owned by ``_changed``."""
 
-    def __init__(self, send: Callable[[list[Sealed]], Sequence[Outcome]]) -> None:
+    def __init__(self, send: Callable[[list[Sealed], bool], Sequence[Outcome]]) -> None:
         self._send = send
         self._queue: Queue[Future[Receipt]] = Queue()
         self._changed = threading.Condition()
@@ -113,11 +113,11 @@ class Worker:
                 self._queue.is_sending = False
                 self._changed.notify_all()
                 self._changed.wait_for(self._queue.is_due)
-                batch = self._queue.take()
+                batch, is_closing = self._queue.take(), self._queue.is_closed
             if not batch:
                 return
             try:
-                outcomes = self._send([sealed for sealed, _ in batch])
+                outcomes = self._send([sealed for sealed, _ in batch], is_closing)
             except BaseException as error:  # noqa: BLE001 (raised where its future is asked)
                 for _, future in batch:
                     future.set_exception(error)
@@ -132,7 +132,7 @@ class Worker:
 class AsyncWorker:
     """A task that sends: :class:`Worker` for an event loop."""
 
-    def __init__(self, send: Callable[[list[Sealed]], Awaitable[Sequence[Outcome]]]) -> None:
+    def __init__(self, send: Callable[[list[Sealed], bool], Awaitable[Sequence[Outcome]]]) -> None:
         self._send = send
         self._queue: Queue[asyncio.Future[Receipt]] = Queue()
         self._changed = asyncio.Condition()
@@ -172,11 +172,11 @@ class AsyncWorker:
                 self._queue.is_sending = False
                 self._changed.notify_all()
                 await self._changed.wait_for(self._queue.is_due)
-                batch = self._queue.take()
+                batch, is_closing = self._queue.take(), self._queue.is_closed
             if not batch:
                 return
             try:
-                outcomes = await self._send([sealed for sealed, _ in batch])
+                outcomes = await self._send([sealed for sealed, _ in batch], is_closing)
             except BaseException as error:
                 for _, future in batch:
                     _set_unless_done(future, error)

@@ -94,8 +94,8 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _send(self, batch: list[Sealed]) -> list[Outcome]:
-        return self._run(self._session.send(batch))
+    def _send(self, batch: list[Sealed], is_closing: bool) -> list[Outcome]:
+        return self._run(self._session.send(batch, is_closing))
 
     def _run(self, flow: Flow[T]) -> T:
         try:

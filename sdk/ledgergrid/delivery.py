@@ -69,20 +69,34 @@ class Delivery:
             raise
         return (yield from self._deliver(batch, patience_s))
 
+    def keep(self, batch: Sequence[Sealed]) -> list[Outcome]:
+        """Make a batch durable and send nothing: for when the ledger has just proved silent."""
+        self._outbox.put(batch)
+        self._give_back(batch)
+        return [_pending(sealed, "the ledger did not answer before it") for sealed in batch]
+
     def flush(self, *, patience_s: float, stop_early: bool = False) -> Flow[list[Outcome]]:
-        """Send what an earlier run, or impatience, left in the outbox."""
+        """Send what an earlier run, or impatience, left in the outbox.
+
+        Once a batch gets no answer the rest is not tried. ``stop_early`` stops at whatever
+        has to stay in the outbox, and reports nothing of the rest.
+        """
         self._has_left_over = False
         outcomes: list[Outcome] = []
+        is_cut_off = False
         for batch in self._outbox.left_over():
+            if is_cut_off:
+                outcomes += [_pending(sealed, "the ledger did not answer") for sealed in batch]
+                self._give_back(batch)
+                continue
             now = yield from self._deliver(batch, patience_s)
             outcomes += now
             for outcome in now:
                 if isinstance(outcome, LedgerGridError):
                     log.warning("a record left over in the outbox: %s: %s", outcome.code, outcome)
-            if any(isinstance(outcome, PendingError) for outcome in now):
-                patience_s = 0.0  # Spent; whatever follows gets one attempt.
-                if stop_early:
-                    break
+            is_cut_off = has_pending(now)
+            if stop_early and self._has_left_over:
+                break
         return outcomes
 
     def _deliver(self, batch: Sequence[Sealed], patience_s: float) -> Flow[list[Outcome]]:
@@ -93,7 +107,7 @@ class Delivery:
                 batch_left = [sealed for sealed in batch if sealed.id not in outcomes]
                 pause_s = patience.next_pause_s(cause.retry_after_s)
                 if pause_s is None:
-                    outcomes |= {sealed.id: _pending(sealed, cause) for sealed in batch_left}
+                    outcomes |= {each.id: _pending(each, str(cause)) for each in batch_left}
                     break
                 yield from pause(pause_s)
         finally:
@@ -158,7 +172,12 @@ class Delivery:
         return receipt
 
 
-def _pending(sealed: Sealed, cause: NoAnswerError) -> PendingError:
+def has_pending(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether the ledger left any of these without an answer."""
+    return any(isinstance(outcome, PendingError) for outcome in outcomes)
+
+
+def _pending(sealed: Sealed, cause: str) -> PendingError:
     return PendingError(
         f"record {sealed.id} has no answer yet ({cause}); it stays in the outbox", id=sealed.id
     )

@@ -15,8 +15,7 @@ from ledger_core.clock import Clock, now_ms
 from ledger_core.errors import LedgerGridError, SettingsError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
-from ledgergrid.delivery import Delivery, Outcome
-from ledgergrid.errors import PendingError
+from ledgergrid.delivery import Delivery, Outcome, has_pending
 from ledgergrid.memory import Memory
 from ledgergrid.outbox import Outbox
 from ledgergrid.patience import patiently
@@ -72,8 +71,10 @@ class Session:
         self.timeout_s = settings.get("timeout_s", 30.0)
         self.patience_s = settings.get("patience_s", 60.0)
         self._saw = settings.get("saw", True)
+        self._is_cut_off = False  # The worker's alone.
         clock = settings.get("clock", now_ms)
-        root = Path(settings.get("state_dir", _default_state_dir())).expanduser()
+        state_dir = settings["state_dir"] if "state_dir" in settings else _default_state_dir()
+        root = Path(state_dir).expanduser()
         server = base.partition("://")[2]
         memory = Memory(root / quote(server, safe="") / ledger)
         self.state_dir = memory.folder
@@ -103,19 +104,31 @@ class Session:
         """Append records in batches; each draft has a receipt or an error, in order."""
         yield from self.learn()
         outcomes: list[Outcome] = []
-        patience_s = self.patience_s
+        is_cut_off = False
         for group in _group(self._seal_each(drafts)):
             batch = [each for each in group if isinstance(each, Sealed)]
-            sent = iter((yield from self._delivery.send(batch, patience_s)) if batch else [])
-            now = [next(sent) if isinstance(each, Sealed) else each for each in group]
-            if any(isinstance(outcome, PendingError) for outcome in now):
-                patience_s = 0.0  # Spent; whatever follows gets one attempt.
-            outcomes += now
+            sent: list[Outcome] = []
+            if batch and is_cut_off:
+                sent = self._delivery.keep(batch)
+            elif batch:
+                sent = yield from self._delivery.send(batch, self.patience_s)
+            is_cut_off = has_pending(sent)
+            in_order = iter(sent)
+            outcomes += [next(in_order) if isinstance(x, Sealed) else x for x in group]
         return outcomes
 
-    def send(self, batch: list[Sealed]) -> Flow[list[Outcome]]:
-        """Deliver what the background worker gathered."""
-        return self._delivery.send(batch, self.patience_s)
+    def send(self, batch: list[Sealed], is_closing: bool) -> Flow[list[Outcome]]:
+        """Deliver what the background worker gathered.
+
+        After a batch without an answer the next gets one attempt, and at closing none, so
+        that a ledger out of reach does not hold up its clients batch by batch.
+        """
+        if self._is_cut_off and is_closing:
+            return self._delivery.keep(batch)
+        patience_s = 0.0 if self._is_cut_off else self.patience_s
+        outcomes = yield from self._delivery.send(batch, patience_s)
+        self._is_cut_off = has_pending(outcomes)
+        return outcomes
 
     def flush(self) -> Flow[list[Outcome]]:
         """Deliver what is left in the outbox."""
@@ -178,5 +191,8 @@ def _parse_url(url: str) -> str:
 
 
 def _default_state_dir() -> Path:
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    try:
+        data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise SettingsError("no home folder to keep the outbox in; give state_dir=") from None
     return Path(data_home) / "ledgergrid"
