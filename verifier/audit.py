@@ -105,7 +105,7 @@ class Audit:
         self._options, self._source, self._tell = options, source, tell
         self._verdict, self._findings = verdict, verdict.findings
         self._files: dict[str, File] = {}
-        self._salt = secrets.token_bytes(16)
+        self._spreader = secrets.randbits(128) | 1
 
     def run(self) -> None:
         manifest = self._read_manifest()
@@ -206,8 +206,9 @@ class Audit:
                 self._findings.add(refuted.finding)
                 continue
             attempt(checks.check_entry, index, entry.header, manifest.origin)
-            frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals(self._salt)
-            look_inside(index, entry, manifest.origin, frames, self._findings, totals)
+            frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals(self._spreader)
+            signed_record = (entry.record, entry.header.signature)
+            look_inside(index, signed_record, manifest.origin, frames, self._findings, totals)
             attempt(frames.check_end, index + 1)
             whole.add_context(index, entry.header, leaf_hash, totals)
 
@@ -233,7 +234,7 @@ class Audit:
                 end=end,
                 entries=self._files.get(archive.entries_name(first)),
                 payloads=self._files.get(archive.payloads_name(first)),
-                salt=self._salt,
+                spreader=self._spreader,
                 wants_leaves=evidence.wants(start, end),
             )
 

@@ -1,6 +1,6 @@
 """Finds records with the same id without holding all ids (check 9).
 
-Ids are spread over 256 buckets by a keyed hash, so that nobody can aim many at one. A small
+Ids are spread over 256 buckets by a secret multiplier, so that nobody can aim many at one. A small
 bucket is in memory, a larger one in a temporary file; at the end one bucket at a time is sorted
 out. Memory at its peak: 16 MiB, or one 256th of all ids, whichever is more.
 """

@@ -18,7 +18,7 @@ from ledger_core.formats import archive
 from ledger_core.formats import entry as entries
 from ledger_core.formats.archive import File, Frame
 from ledger_core.formats.ed25519 import SIGNATURE_BYTES
-from ledger_core.formats.entry import Entry, Header
+from ledger_core.formats.entry import Header
 from ledger_core.merkle import tree
 from verifier import checks
 from verifier.findings import Finding, Findings, Likely, Refuted
@@ -31,6 +31,10 @@ _TAIL_CHARS: Final = _TIME_CHARS + len("\n") + 88 + len("\n\n")
 _NEWLINE: Final = ord("\n")
 
 
+Signed = tuple[bytes, bytes]
+"""A record's bytes and the signature over them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Entries ``[start, end)`` of one segment, and the files they lie in."""
@@ -40,7 +44,7 @@ class Task:
     end: int
     entries: File | None
     payloads: File | None
-    salt: bytes
+    spreader: int
     wants_leaves: bool = False
 
 
@@ -64,7 +68,7 @@ class Outcome:
 
 def check_segment(source: Source, task: Task) -> Outcome:
     """Read one segment and check its entries."""
-    outcome = Outcome(task, Findings(), Totals(task.salt))
+    outcome = Outcome(task, Findings(), Totals(task.spreader))
     try:
         if task.entries is None:
             checks.refute(
@@ -181,15 +185,16 @@ class Walk:
     def step(self, leaf: bytes) -> None:
         if len(self._hashes) >= limits.ARCHIVE_SEGMENT_ENTRIES:
             raise MalformedError("there are more entries than a segment has")
-        entry = self._quick(leaf) or self._thorough(leaf)
-        if entry is not None:
-            outcome = self._outcome
-            origin = self._task.origin
-            look_inside(self.index, entry, origin, self._frames, outcome.findings, outcome.totals)
+        signed = self._quick(leaf) or self._thorough(leaf)
+        if signed is not None:
+            outcome, frames = self._outcome, self._frames
+            look_inside(
+                self.index, signed, self._task.origin, frames, outcome.findings, outcome.totals
+            )
         self._hashes.append(tree.leaf_hash(leaf))
         self.index += 1
 
-    def _quick(self, leaf: bytes) -> Entry | None:
+    def _quick(self, leaf: bytes) -> Signed | None:
         """Compare the header with the one that must stand there; None asks to look closer.
 
         Formatting and comparing costs a third of parsing, and is as strict: checks 5 and 6.
@@ -211,10 +216,9 @@ class Walk:
         if received_at < self._outcome.last_time:
             return None
         self._outcome.last_time = received_at
-        header = Header(self._task.origin, self.index, previous, received_at, signature)
-        return Entry(header, leaf[end:])
+        return leaf[end:], signature
 
-    def _thorough(self, leaf: bytes) -> Entry | None:
+    def _thorough(self, leaf: bytes) -> Signed | None:
         """Check 5 and 6 with words for what is wrong; None if there is nothing to look into."""
         outcome, index, task = self._outcome, self.index, self._task
         try:
@@ -232,7 +236,7 @@ class Walk:
         outcome.last_time = header.received_at
         if task.start <= header.index < task.end:
             self.index = header.index  # After a gap each entry is judged by its own name again.
-        return entry
+        return entry.record, header.signature
 
     def finish(self) -> None:
         """Hand over what the tree above needs, if the segment is complete."""
@@ -255,14 +259,14 @@ class Walk:
 
 def look_inside(
     index: int,
-    entry: Entry,
+    signed: Signed,
     origin: str,
     frames: Frames,
     findings: Findings,
     totals: Totals,
 ) -> None:
     """Check 8 and 11 on one entry, and add it to the totals."""
-    header = entry.header
+    raw, signature = signed
     try:
         parts = frames.take(index)
     except Refuted as refuted:
@@ -270,7 +274,7 @@ def look_inside(
         parts = []
     totals.add_frames(parts)
     try:
-        record = checks.check_record(index, entry.record, header.signature, origin)
+        record = checks.check_record(index, raw, signature, origin)
         totals.add_record(index, record)
         kind = checks.check_type(index, record)
         if frames.is_broken:
