@@ -24,8 +24,7 @@ _JSON = "application/json"
 
 def read_exchanges(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the exchanges of a ``.jsonl`` or ``.jsonl.gz`` file."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
         for line in lines:
             yield json.loads(line)
 

@@ -1,0 +1,51 @@
+"""What the demo does to archives: compares the bodies in one, and forges a copy."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from api.demo.exchanges import body_bytes
+from ledger_core.formats.archive import Frame, format_frame, payloads_name, read_frames
+
+_FIRST = payloads_name(0)
+
+
+def compare_bodies(archive: Path, recorded: Iterable[Mapping[str, Any]]) -> int:
+    """Compare every body in the archive with its recording; return how many there were."""
+    expected = [
+        (name, body_bytes(each[name])) for each in recorded for name in ("request", "response")
+    ]
+    found = [
+        (frame.name, frame.part.data)
+        for frame in _frames(archive)
+        if frame.name in ("request", "response") and frame.part is not None
+    ]
+    if found != expected:
+        raise SystemExit("a body in the archive is not the one that was recorded")
+    return len(found)
+
+
+def change_one_byte(archive: Path, forged: Path) -> str:
+    """Copy an archive with the last byte of one payload changed; say which."""
+    frames = list(_frames(archive))
+    target = next(frame for frame in frames if frame.name == "response" and frame.part)
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(forged, "w") as copy:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == _FIRST:
+                data = b"".join(_change(frame, target) for frame in frames)
+            copy.writestr(name, data)
+    return f"in the answer of entry {target.index}"
+
+
+def _change(frame: Frame, target: Frame) -> bytes:
+    raw = format_frame(frame)
+    return raw[:-1] + bytes([raw[-1] ^ 1]) if frame == target else raw
+
+
+def _frames(archive: Path) -> Iterable[Frame]:
+    with zipfile.ZipFile(archive) as source, source.open(_FIRST) as stream:
+        yield from read_frames(stream)  # type: ignore[arg-type]
