@@ -90,8 +90,8 @@ def parse_trust_policy(raw: bytes) -> TrustPolicy:
         if words and not words[0].startswith("#"):
             try:
                 _parse_line(policy, grouped, words)
-            except MalformedError as error:
-                raise MalformedError(f"trust policy line {number}: {error}") from None
+            except (MalformedError, SignatureError) as error:
+                raise type(error)(f"trust policy line {number}: {error}") from None
     if not policy.quorum:
         raise MalformedError("trust policy has no quorum line")
     if not policy.logs:
