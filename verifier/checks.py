@@ -268,6 +268,8 @@ def check_id(index: int, record_id: bytes, first: int | None) -> None:
 
 def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) -> None:
     """10: the ledger is the one the manifest names, and the one the user pinned."""
+    if digest is None:
+        refute(10, "charter", manifest.charter, "no entry 0", Likely.TRUNCATED)
     if digest != manifest.charter:
         refute(10, "charter", manifest.charter, digest, Likely.CLAIM, index=0)
     if pinned is not None and digest != pinned:

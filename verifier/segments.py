@@ -104,18 +104,18 @@ def _check_entries(source: Source, file: File, outcome: Outcome, frames: Frames)
     walk = Walk(outcome, frames)
     try:
         with reading(source, file) as stream:
-            outcome.findings.attempt(_walk_through, walk, stream, file.name)
+            try:
+                for leaf in read_leaves(stream):
+                    walk.step(leaf)
+            except MalformedError as error:
+                outcome.findings.add(
+                    checks.finding_of(
+                        5, file.name, "entries", error, Likely.TRUNCATED, index=walk.index
+                    )
+                )
+            outcome.findings.attempt(walk.finish)
     except DamagedError as error:
         outcome.findings.add(damage(error))
-
-
-def _walk_through(walk: Walk, stream: IO[bytes], name: str) -> None:
-    try:
-        for leaf in read_leaves(stream):
-            walk.step(leaf)
-    except MalformedError as error:
-        checks.refute(5, name, "an entry bundle", error, Likely.TRUNCATED, index=walk.index)
-    walk.finish()
 
 
 def read_leaves(stream: IO[bytes]) -> Iterator[bytes]:
@@ -231,7 +231,7 @@ class Walk:
         findings.attempt(checks.check_entry, index, header, task.origin)
         findings.attempt(checks.check_link, index, header, previous)
         findings.attempt(checks.check_time, index, header.received_at, outcome.last_time)
-        if outcome.first is None:
+        if not self._hashes:
             outcome.first = header
         outcome.last_time = header.received_at
         if task.start <= header.index < task.end:
@@ -277,6 +277,7 @@ def look_inside(
         record = checks.check_record(index, raw, signature, origin)
         totals.add_record(index, record)
         kind = checks.check_type(index, record)
+        totals.authors[record.author, record.type].append(index)
         if frames.is_broken:
             return
         checks.check_parts(index, kind, record, parts)

@@ -37,7 +37,6 @@ class Totals:
     def add_record(self, index: int, record: Record) -> None:
         """Count a record that is well-formed."""
         self.by_type[record.type] += 1
-        self.authors[record.author, record.type].append(index)
         raw = bytes.fromhex(record.id.replace("-", ""))
         bucket = int.from_bytes(raw) * self.spreader >> 120 & 0xFF
         self.buckets[bucket] += raw + index.to_bytes(INDEX_BYTES)
