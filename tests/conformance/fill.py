@@ -5,9 +5,27 @@ Everything else in this folder sees a LedgerGrid service as strangers do, over H
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
+from pydantic import SecretStr
+
+from api.app import open_ledgers
+from api.settings import Settings, to_environment
+from ledger_core import ids
+from ledger_core.clock import now_ms
+from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.submission import seal_json
+from ledger_core.formats.vkey import format_vkey
+from ledger_core.ledger import Ledger
+from ledger_core.records.types.key import Register, prove_possession
+from ledger_core.storage.database import open_database
+
+_NAME = "conformance"
+_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -36,5 +54,37 @@ class Filled:
 
 
 def fill(place: Place, entries: int) -> Filled:
-    """Make a ledger of so many entries in a fresh database, and say how to serve it."""
-    raise NotImplementedError("filling waits for ledger_core.ledger")
+    """Make a public ledger of so many entries in a fresh database, and say how to serve it."""
+    settings = Settings(data=place.folder, database=SecretStr(place.database_url), port=place.port)
+    database = open_database(settings.database_url)
+    database.migrate()
+    ledgers = open_ledgers(settings, database)
+    ledgers.views.ensure()
+    ledger = ledgers.create(_NAME, kind="public")
+    _append_notes(ledger, entries)
+    database.close()
+    return Filled(
+        vkey=format_vkey(ledger.log_key),
+        log_path=f"/log/{_NAME}",
+        api_path=f"/api/v1/ledgers/{_NAME}",
+        command=[sys.executable, "-m", "api.cli", "serve"],
+        environment=to_environment(settings),
+    )
+
+
+def _append_notes(ledger: Ledger, entries: int) -> None:
+    """Append until the ledger has so many entries, its charter and the agent's key included."""
+    agent = PrivateKey.generate()
+    possession = prove_possession(ledger.origin, agent)
+    register = Register(ids.format_key(agent.public_key), ("agent",), possession)
+    ledger.append_as_operator("key/1", msgspec.json.encode(register))
+    size = ledger.size()
+    while size < entries:
+        batch = [
+            seal_json(ledger.origin, "note/1", b'{"entry":%d}' % index, agent, now_ms())
+            for index in range(size, min(size + _BATCH, entries))
+        ]
+        for outcome in ledger.append(batch):
+            if isinstance(outcome, Exception):
+                raise outcome
+        size += len(batch)

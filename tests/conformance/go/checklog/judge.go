@@ -92,6 +92,24 @@ func (j *judge) leafHash(index int64) (tlog.Hash, error) {
 	return hashes[0], nil
 }
 
+// entry returns the bytes of an entry, out of its bundle.
+func (j *judge) entry(ctx context.Context, index int64) ([]byte, error) {
+	n := index / torchwood.TileWidth
+	width := min(torchwood.TileWidth, j.tree.N-n*torchwood.TileWidth)
+	bundle := tlog.Tile{H: torchwood.TileHeight, L: -1, N: n, W: int(width)}
+	data, err := j.tiles.ReadTiles(ctx, []tlog.Tile{bundle})
+	if err != nil {
+		return nil, err
+	}
+	entry, rest := []byte(nil), data[0]
+	for range index%torchwood.TileWidth + 1 {
+		if entry, rest, err = torchwood.ReadTileEntry(rest); err != nil {
+			return nil, err
+		}
+	}
+	return entry, nil
+}
+
 // pickIndexes returns the leaves where tiles and levels begin and end, and some at random.
 func (j *judge) pickIndexes() []int64 {
 	picks := []int64{j.tree.N - 1, j.tree.N - 2, j.tree.N / 256 * 256}

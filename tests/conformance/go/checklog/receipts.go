@@ -17,16 +17,21 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// receipt is a C2SP tlog-proof taken apart, for an entry whose hash is known from the tiles.
+// receipt is a C2SP tlog-proof taken apart, for an entry whose hash is known from the tiles. What is
+// extra is the entry's beginning, so that whoever has the rest can put the entry together.
 type receipt struct {
 	index      int64
+	extra      []byte
 	leaf       tlog.Hash
 	hashes     []tlog.Hash
 	checkpoint []byte
 }
 
 func (r receipt) text() []byte {
-	return torchwood.FormatProof(r.index, r.hashes, r.checkpoint)
+	if r.extra == nil {
+		return torchwood.FormatProof(r.index, r.hashes, r.checkpoint)
+	}
+	return torchwood.FormatProofWithExtraData(r.index, r.extra, r.hashes, r.checkpoint)
 }
 
 func (j *judge) judgeReceipts(ctx context.Context) {
@@ -78,6 +83,9 @@ func (j *judge) fetchReceipt(ctx context.Context, a *area, index int64) (receipt
 		return receipt{}, fmt.Errorf("it is for %d, or torchwood would write it in another way", r.index)
 	}
 	r.leaf = leaf
+	if entry, err := j.entry(ctx, index); err != nil || !bytes.HasPrefix(entry, r.extra) {
+		return receipt{}, fmt.Errorf("its extra data is not how the entry begins (%v)", err)
+	}
 	return r, j.checkAncestor(a, r.checkpoint)
 }
 
@@ -86,10 +94,10 @@ func parseReceipt(text []byte) (receipt, error) {
 	if err := parsed.Unmarshal(text); err != nil {
 		return receipt{}, err
 	}
-	if !bytes.Equal(parsed.Marshal(), text) || parsed.ExtraData != nil {
-		return receipt{}, errors.New("formats would write it in another way, or it has extra data")
+	if !bytes.Equal(parsed.Marshal(), text) {
+		return receipt{}, errors.New("formats would write it in another way")
 	}
-	r := receipt{index: int64(parsed.Index), checkpoint: parsed.Checkpoint}
+	r := receipt{index: int64(parsed.Index), extra: parsed.ExtraData, checkpoint: parsed.Checkpoint}
 	for _, h := range parsed.Hashes {
 		r.hashes = append(r.hashes, tlog.Hash(h))
 	}
@@ -135,10 +143,13 @@ func (j *judge) forgeReceipt(r receipt) ([]forgery[receipt], error) {
 // forgeWording spoils a receipt as text.
 func forgeWording(text []byte) []forgery[[]byte] {
 	lines := bytes.SplitAfter(text, []byte("\n"))
+	noIndex := slices.DeleteFunc(slices.Clone(lines), func(line []byte) bool {
+		return bytes.HasPrefix(line, []byte("index "))
+	})
 	return []forgery[[]byte]{
 		{"another version", bytes.Replace(text, []byte("@v1"), []byte("@v2"), 1)},
 		{"no first line", slices.Concat(lines[1:]...)},
-		{"no index", slices.Concat(lines[0], slices.Concat(lines[2:]...))},
+		{"no index", slices.Concat(noIndex...)},
 		{"a blank line before the index", slices.Concat(lines[0], []byte("\n"), slices.Concat(lines[1:]...))},
 		{"carriage returns", bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))},
 		{"something after it", slices.Concat(text, []byte("more"))},
