@@ -13,6 +13,7 @@ not public answers 401, whether it exists or not.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,17 +69,14 @@ def find_actor(service: Service, request: Request) -> Actor:
 def open_ledger(service: Service, request: Request, name: str) -> tuple[Ledger, Actor]:
     """Return a ledger that whoever asks may see; blocking."""
     actor = find_actor(service, request)
-    try:
+    with suppress(NotFoundError):
         ledger = service.ledgers.get(name)
-    except NotFoundError:
-        if not actor.is_known:
-            raise AccessError("reading this ledger needs a token") from None
-        raise
-    if actor.sees(ledger):
-        return ledger, actor
+        if actor.sees(ledger):
+            return ledger, actor
+    # From here on a ledger that is not there and one that is hidden are the same.
     if not actor.is_known:
         raise AccessError("reading this ledger needs a token")
-    raise NotFoundError(f"no ledger {name!r}")
+    raise NotFoundError(f"no ledger named {name[:80]!r}")
 
 
 def check_role(actor: Actor, role: Role, ledger: Ledger | None = None) -> None:

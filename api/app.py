@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -54,6 +55,9 @@ class App:
 
 def create_app(settings: Settings) -> App:
     """Build the service; nothing runs before its lifespan begins."""
+    if not structlog.is_configured():
+        # structlog's own default prints local variables, and payloads with them.
+        logs.configure_structlog(settings.log_level)
     return App(build_service(settings))
 
 

@@ -9,12 +9,19 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from pydantic import BaseModel, Field
 
 from api import actors, problems
+from api.actors import Actor
 from api.entries import EntryDetail, EntrySummary, read_summaries, show
 from api.routes.parameters import Index, LedgerName, Number, Size, StrictQuery, bearer
 from api.routes.proofs import TEXT
 from api.service import ServiceOf
 from ledger_core import clock, ids, limits
-from ledger_core.errors import AccessError, BusyError, MalformedError, NotFoundError
+from ledger_core.errors import (
+    AccessError,
+    BusyError,
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+)
 from ledger_core.formats.record import check_type_name
 from ledger_core.ledger import Ledger
 from ledger_core.policy.visibility import may_see_payload
@@ -83,7 +90,7 @@ async def _columns(request: Request) -> dict[str, str]:
 @router.get(
     "/entries",
     operation_id="search_entries",
-    responses=problems.responses(400, 401, 404, 422),
+    responses=problems.responses(400, 401, 403, 404, 503),
     openapi_extra={
         "parameters": [
             {
@@ -107,8 +114,8 @@ def search_entries(
     found, actor = actors.open_ledger(service, request, ledger)
     if filters.id is not None:
         return _find_by_id(found, filters, columns)
-    if columns and not may_see_payload(filters.type or "", actor.audience_in(found)):
-        raise AccessError("these filters read payloads, which needs a token")
+    if columns:
+        _check_may_filter(filters.type, actor, found)
     page = _search(found, _to_query(filters, columns), filters.min_size)
     entries = list(read_summaries(found, page.indexes))
     if filters.order == "desc":
@@ -116,6 +123,18 @@ def search_entries(
     return EntryPage(
         entries=entries, next=None if page.next is None else str(page.next), size=page.size
     )
+
+
+def _check_may_filter(type_name: str | None, actor: Actor, ledger: Ledger) -> None:
+    """Raise unless the actor may see what a type's columns are made of: its payloads."""
+    if type_name is None:
+        raise MalformedError("to filter by a type's column, name the type as well")
+    check_type_name(type_name)
+    if may_see_payload(type_name, actor.audience_in(ledger)):
+        return
+    if not actor.is_known:
+        raise AccessError("these filters read payloads, which needs a token")
+    raise ForbiddenError("these filters read payloads that this token may not see")
 
 
 def _find_by_id(ledger: Ledger, filters: Filters, columns: dict[str, str]) -> EntryPage:

@@ -11,7 +11,7 @@ from api import actors, problems
 from api.routes.parameters import IndexQuery, LedgerName, Size, StrictQuery, bearer
 from api.service import ServiceOf
 from ledger_core import ids
-from ledger_core.errors import MalformedError
+from ledger_core.errors import MalformedError, NotFoundError
 
 router = APIRouter(
     prefix="/api/v1/ledgers/{ledger}",
@@ -55,10 +55,12 @@ def prove_inclusion(
 ) -> InclusionAnswer:
     """Prove that an entry is in the tree of `size`, the newest by default."""
     found, _ = actors.open_ledger(service, request, ledger)
-    if size is None:
-        size = found.size()
-    elif index >= size:
+    if size is not None and index >= size:
         raise MalformedError(f"index {index} is not in a tree of size {size}")
+    newest = found.size()
+    if index >= newest:
+        raise NotFoundError(f"the ledger has {newest} entries, no entry {index}")
+    size = newest if size is None else size
     proof = found.prove_inclusion(index, size)
     return InclusionAnswer(
         index=proof.index,
@@ -83,10 +85,12 @@ def prove_consistency(
 ) -> ConsistencyAnswer:
     """Prove that the tree of size `to`, the newest by default, continues that of size `from`."""
     found, _ = actors.open_ledger(service, request, ledger)
-    if to_size is None:
-        to_size = found.size()
-    elif not 0 < from_size <= to_size:
-        raise MalformedError(f"from {from_size} is not a size from 1 to {to_size}")
+    if from_size == 0 or (to_size is not None and from_size > to_size):
+        raise MalformedError("a proof goes from a size of at least 1 to one no smaller")
+    newest = found.size()
+    if from_size > newest:
+        raise NotFoundError(f"the ledger has {newest} entries, not {from_size}")
+    to_size = newest if to_size is None else to_size
     proof = found.prove_consistency(from_size, to_size)
     return ConsistencyAnswer(
         from_size=proof.from_size,

@@ -1,0 +1,108 @@
+"""A real service for tests: uvicorn in a thread, on a port of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from api.app import App, create_app
+from api.settings import Settings
+from ledger_core import clock, ids
+from ledger_core.formats.ed25519 import PrivateKey
+from ledger_core.formats.submission import Submission, format_submission, seal_json
+from ledger_core.ledger import Ledger
+from ledger_core.records.types.key import prove_possession
+from ledger_core.storage.tokens import TokenRole
+
+ROUTE = "/api/v1/ledgers"
+
+
+class Author:
+    """An agent with a key, who may or may not be registered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.private = PrivateKey.generate()
+        self.key = ids.format_key(self.private.public_key)
+        self.ledger = ledger
+        self.possession = prove_possession(ledger.origin, self.private)
+
+    def note(self, body: bytes = b'{"hello":"world"}', type_: str = "note/1") -> Submission:
+        return seal_json(self.ledger.origin, type_, body, self.private, clock.now_ms())
+
+    def line(self, body: bytes = b'{"hello":"world"}', type_: str = "note/1") -> bytes:
+        return format_submission(self.note(body, type_))
+
+
+class Live:
+    """A running service with a private ledger ``main``."""
+
+    def __init__(self, app: App, url: str) -> None:
+        self.app = app
+        self.url = url
+        self.service = app.service
+        self.main = app.service.ledgers.get("main")
+        self.tokens = {role: self.token(role) for role in ("admin", "reader")}
+
+    def token(self, role: Any, ledger: str | None = None) -> str:
+        kind: TokenRole = role
+        return self.service.tokens.create(f"{role}-{ids.new_record_id()}", kind, ledger)
+
+    def http(self, role: str | None = None, token: str | None = None) -> httpx.Client:
+        token = self.tokens[role] if role else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+
+    def register(self, author: Author) -> Author:
+        with self.http("admin") as http:
+            body = {"key": author.key, "roles": ["agent"], "possession": author.possession}
+            answer = http.post(f"{ROUTE}/{author.ledger.name}/keys", json=body)
+        assert answer.status_code == 201, answer.text
+        return author
+
+    def author(self, ledger: Ledger | None = None) -> Author:
+        return self.register(Author(ledger or self.main))
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Live]:
+    """Serve until the block ends."""
+    app = create_app(settings)
+    if not app.service.ledgers.names():
+        app.service.ledgers.create("main")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the service did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Live(app, f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Return status and code of a refusal, which must be problem+json."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    members = answer.json()
+    assert members["status"] == answer.status_code
+    assert members["type"] == f"urn:ledgergrid:problem:{members['code']}"
+    assert members["title"] and members["detail"]
+    return answer.status_code, members["code"]
