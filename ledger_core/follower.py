@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 
 from ledger_core import ids
-from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.errors import LedgerGridError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import parse_record
@@ -83,7 +83,7 @@ class Follower:
             try:
                 self.catch_up()
                 self.failure = None
-            except StorageError as error:
+            except LedgerGridError as error:
                 # Views may lag; ground truth does not depend on them. Shown by /readyz.
                 self.failure = error
             with self._changed:

@@ -28,7 +28,9 @@ from ledger_core.errors import (
     ForkError,
     IntegrityError,
     LedgerGridError,
+    OutcomeUnknownError,
     ReadOnlyError,
+    StorageError,
 )
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import Entry, Header, format_entry, format_header, parse_entry
@@ -149,12 +151,19 @@ class Sequencer:
             reach("sequencer.before-commit")
         reach("sequencer.after-commit")
         self._edge = grown
-        checkpoint = self._signer.sign(growth.size, growth.root) if batch.entries else b""
+        checkpoint = self._sign(growth) if batch.entries else b""
         reach("sequencer.after-memory")
         return [
             self._acknowledge(each, growth, checkpoint) if isinstance(each, Placed) else each
             for each in places
         ]
+
+    def _sign(self, growth: Growth) -> bytes:
+        """Sign what was just committed. If that cannot be, its authors must ask again."""
+        try:
+            return self._signer.sign(growth.size, growth.root)
+        except StorageError as error:
+            raise OutcomeUnknownError(f"stored, but the signer's memory failed: {error}") from error
 
     # --- inside the transaction --------------------------------------------------
 

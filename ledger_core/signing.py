@@ -42,21 +42,22 @@ class CheckpointSigner:
         """Return the signed note for a checkpoint that the database holds."""
         with self._lock:
             if self._newest is None or self._newest.size < size:
-                self._newest = self._remember(size, root)
+                self._remember(Signed(size, root))
             elif self._newest.size == size and self._newest.root != root:
-                raise ForkError(
-                    f"size {size} of {self._ledger.origin} was signed with another root"
-                )
+                raise ForkError(f"size {size} was signed with another root", index=size - 1)
         return self._sign(Checkpoint(self._ledger.origin, size, root))
 
-    def _remember(self, size: int, root: bytes) -> Signed:
-        newest = self._memory.remember(self._ledger.origin, size, root)
-        if newest.size > size:
-            # Another process went further: what it signed must be in our database as well.
+    def _remember(self, new: Signed) -> None:
+        """Note a checkpoint durably. What others signed meanwhile must be in our database too."""
+        while not self._memory.advance(self._ledger.origin, self._newest, new):
+            newest = self._memory.recall(self._ledger.origin)
             with self._database.read() as tx:
                 head = store.read_head(tx, self._ledger.ledger_id)
             check_continues(self._database, self._ledger, head, newest)
-        return newest
+            self._newest = newest
+            if newest is not None and newest.size >= new.size:
+                return
+        self._newest = new
 
 
 def check_continues(

@@ -10,22 +10,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import (
     Column,
-    Connection,
-    Engine,
-    Executable,
     LargeBinary,
     MetaData,
     Table,
     Text,
     bindparam,
     select,
+    update,
 )
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.types import BigInteger
 
-from ledger_core.errors import ForkError
-from ledger_core.storage.database import Database
+from ledger_core.storage.database import Database, Transaction
 
 _metadata = MetaData()
 _signed = Table(
@@ -36,7 +33,20 @@ _signed = Table(
     Column("root", LargeBinary, nullable=False),
 )
 
-_FIND = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of"))
+_FIND = (
+    select(_signed.c.size, _signed.c.root)
+    .where(_signed.c.origin == bindparam("of"))
+    .with_for_update()
+)
+_ADD = {
+    "sqlite": lite.insert(_signed).on_conflict_do_nothing(),
+    "postgresql": pg.insert(_signed).on_conflict_do_nothing(),
+}
+_MOVE = (
+    update(_signed)
+    .where(_signed.c.origin == bindparam("of"))
+    .values(size=bindparam("new_size"), root=bindparam("new_root"))
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,6 @@ class SignerMemory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._upsert = _upsert(database.engine)
         with database.dialect.write_lock():
             _metadata.create_all(database.engine)
 
@@ -62,7 +71,7 @@ class SignerMemory:
             return self._find(tx, origin)
 
     @staticmethod
-    def _find(tx: Connection, origin: str) -> Signed | None:
+    def _find(tx: Transaction, origin: str) -> Signed | None:
         row = tx.execute(_FIND, {"of": origin}).one_or_none()
         return Signed(*row) if row else None
 
@@ -70,27 +79,17 @@ class SignerMemory:
         with self._database.read() as tx:
             return {row[0]: Signed(row[1], row[2]) for row in tx.execute(select(_signed))}
 
-    def remember(self, origin: str, size: int, root: bytes) -> Signed:
-        """Note a checkpoint about to be signed; return the newest one known afterwards.
+    def advance(self, origin: str, known: Signed | None, new: Signed) -> bool:
+        """Note ``new`` durably if ``known`` is still what was signed last; say whether it was.
 
-        Another process may have signed a larger one meanwhile: the caller checks that the
-        database holds it. Raises :class:`ForkError` for another root at the same size.
+        Nobody overwrites what they have not seen: it might be of another history.
         """
+        dialect = self._database.dialect.name
         with self._database.write() as tx:
-            changed = tx.execute(self._upsert, {"origin": origin, "size": size, "root": root})
-            known = Signed(size, root) if changed.rowcount == 1 else self._find(tx, origin)
-        if known is None or (known.size == size and known.root != root):
-            raise ForkError(f"size {size} of {origin} was signed with another root")
-        return known
-
-
-def _upsert(engine: Engine) -> Executable:
-    """Make the statement that notes a checkpoint unless a larger one is known."""
-    maker = pg.insert if engine.dialect.name == "postgresql" else lite.insert
-    statement = maker(_signed)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["origin"],
-        set_={"size": new.size, "root": new.root},
-        where=_signed.c.size < new.size,
-    )
+            if self._find(tx, origin) != known:
+                return False
+            if known is None:
+                values = {"origin": origin, "size": new.size, "root": new.root}
+                return tx.execute(_ADD[dialect], values).rowcount == 1
+            tx.execute(_MOVE, {"of": origin, "new_size": new.size, "new_root": new.root})
+        return True
