@@ -105,10 +105,17 @@ class Author:
         record_id: str | None = None,
         refs: Sequence[tuple[Relation, bytes]] = (),
         stream: tuple[str, int] | None = None,
+        salt: bytes | None = None,
     ) -> Submission:
         """Seal a ``note/1`` that says ``value``."""
-        body = msgspec.json.encode(value)
-        return self.seal("note/1", {"body": body}, record_id=record_id, refs=refs, stream=stream)
+        return self.seal(
+            "note/1",
+            {"body": msgspec.json.encode(value)},
+            record_id=record_id,
+            refs=refs,
+            stream=stream,
+            salt=salt,
+        )
 
     def seal(
         self,
@@ -119,11 +126,12 @@ class Author:
         refs: Sequence[tuple[Relation, bytes]] = (),
         stream: tuple[str, int] | None = None,
         media_types: Mapping[str, str] | None = None,
+        salt: bytes | None = None,
     ) -> Submission:
         """Seal a record of any type; its parts are JSON unless ``media_types`` says otherwise."""
         media = media_types or {}
         made = {
-            name: records.make_part(data, media.get(name, "application/json"))
+            name: records.make_part(data, media.get(name, "application/json"), salt)
             for name, data in parts.items()
         }
         record = Record(

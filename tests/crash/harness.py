@@ -1,0 +1,85 @@
+"""Starts the processes that get killed, and checks what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.submission import parse_submission
+from ledger_core.ledger import Ledger
+from tests.crash.load import AUTHOR, LEDGER, Work, describe
+from tests.support.ledgers import Author, Service, appended, checked_receipt
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 120
+
+
+def prepare(service: Service) -> Ledger:
+    """Found the ledger that the processes append to, and register their author."""
+    ledger = service.open().ledgers.create(LEDGER)
+    ledger.append_as_operator("key/1", Author(ledger.origin, AUTHOR).registration())
+    return ledger
+
+
+def start(work: Work, fail_point: str = "") -> subprocess.Popen[bytes]:
+    """Start a process that appends, to die at a fail-point if one is named."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
+    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": fail_point}
+    command = [sys.executable, "-m", "tests.crash.load", describe(work)]
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process to end; return its exit status. What it complained of is shown."""
+    _, complaints = process.communicate(timeout=TIMEOUT_S)
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise AssertionError(complaints.decode(errors="replace")[-4000:])
+    return process.returncode
+
+
+def read_lines(path: Path) -> Iterator[dict[str, str | int]]:
+    """Read JSON lines; the last may be cut off by the kill, and then says nothing."""
+    if path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def check_acknowledged(ledger: Ledger, work: Work) -> int:
+    """Check that every acknowledged record is there, once and proven; return how many were."""
+    places: dict[str, tuple[int, str]] = {}
+    for line in read_lines(work.file("acked")):
+        record_id, receipt = str(line["id"]), str(line["receipt"])
+        assert places.setdefault(record_id, (int(line["index"]), receipt)) == (
+            line["index"],
+            receipt,
+        )
+    for record_id, (index, receipt) in places.items():
+        assert ledger.index_of(record_id) == index
+        assert parse_entry(ledger.entry(index).leaf).signed_record().record.id == record_id
+        checked_receipt(ledger, index, receipt.encode())
+        assert ledger.receipt(index) == receipt.encode()
+    return len(places)
+
+
+def check_resolved(ledger: Ledger, work: Work) -> int:
+    """Hand everything in again that was on its way; each has one entry then, the same as before.
+
+    Returns how many were on their way when the process died and had no acknowledgement.
+    """
+    acked = {line["id"]: line for line in read_lines(work.file("acked"))}
+    sent = {line["id"]: line for line in read_lines(work.file("sent"))}
+    assert acked.keys() <= sent.keys()
+    unresolved = [line for name, line in sent.items() if name not in acked]
+    submissions = [parse_submission(str(line["submission"]).encode()) for line in unresolved]
+    for submission, outcome in zip(submissions, ledger.append(submissions), strict=True):
+        place = appended(outcome)
+        checked_receipt(ledger, place.index, place.receipt)
+        assert ledger.index_of(submission.signed.record.id) == place.index
+    return len(unresolved)
