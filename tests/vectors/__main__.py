@@ -1,4 +1,4 @@
-"""``python -m tests.vectors`` writes every vector file again."""
+"""``python -m tests.vectors`` writes every vector file again, and docs/spec/record-types.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.vectors import (
     receipt,
     record,
     record_types,
+    record_types_page,
     signatures,
     submission,
     tree,
@@ -46,6 +47,7 @@ def main() -> None:
         path = FOLDER / f"{page}.json"
         path.write_text(write_file(page))
         print(f"{path.name}: {path.stat().st_size} bytes")
+    record_types_page.write_all()
 
 
 if __name__ == "__main__":

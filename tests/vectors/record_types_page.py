@@ -1,0 +1,219 @@
+"""Writes docs/spec/record-types.md and docs/spec/schemas/ from the registry.
+
+``python -m tests.vectors`` runs it; a test compares. A published schema never changes, so a
+difference in a schema file that is not a new file is a mistake.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ledger_core.records.model import RecordType
+from ledger_core.records.registry import ALL, json_schemas
+from tests.vectors.record_types import AUTHORS, EXAMPLES, OPERATOR_KEY
+
+SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
+Schema = dict[str, Any]
+
+INTRODUCTION = """\
+# Record types
+
+<!-- Written by `python -m tests.vectors` from the registry; do not edit. -->
+
+```json
+{example}
+```
+
+That is the payload, part `body`, of a `key/1` record: an operator registers an agent's key. The
+record around it ([record.md](record.md)) commits to these bytes and names the type; the registry
+(`ledger_core/records/registry.py`) says what the type asks of them.
+
+## For every type
+
+A record of type T is taken only if
+
+1. T is in the registry, name and version (otherwise `unknown-type`: an old service never guesses
+   what a newer author meant);
+2. its payload parts are exactly those the record commits to, and each matches its commitment
+   (`bad-commitment`);
+3. T knows every part, and every required part is there (`bad-payload`);
+4. a JSON part has the media type `application/json`, without parameters, is one JSON text
+   (RFC 8259) in UTF-8, and follows its schema: no unknown field, no number where text belongs,
+   no text where a number belongs. Between fields that an optional part leaves out and fields it
+   sets to `null` there is no difference, except in `note/1`, which keeps whatever it is given;
+5. T's own rule holds (`bad-payload`);
+6. its author has standing (below; `no-standing`).
+
+Payload bytes are never rewritten: what was committed to is what is stored and given back. A JSON
+object that names a field twice is refused in governance types, because readers differ on which of
+the two counts. In all other types the last one counts. Text in fields that become columns holds no
+U+0000, which PostgreSQL cannot store.
+
+A published schema never changes. A new version is a new type (`note/2`) beside the old one.
+
+**Audience** says who may see the payload: `public` everyone, `members` those with a reading token
+of the ledger, `operator` operators only. **Governance** types say who may do what; their payloads
+are needed to judge other entries, so they are never erased and are part of every archive.
+**Columns** are what a view adds to filter entries by.
+
+## Standing
+
+Keys come from governance entries alone: the founding keys of `charter/1`, then `key/1`. Let a key
+be registered by the entry at index `since` and, perhaps, be revoked by the entry at index
+`revoked`. The key may sign an entry at index `i` if
+
+- `since < i`, and `i <= revoked` where it was revoked (the entry that revokes a key may be signed
+  with it);
+- one of its roles is among the type's writers.
+
+Entry 0 is a charter, and no other entry is. A key is registered once for ever: a revoked key is
+never registered again. Only a key that stands can be revoked. A revocation counts from its index,
+not from any time it names: entries signed before it verify for ever, and a compromised key cannot
+be back-dated out of the log.
+
+**Possession.** Whoever registers a key shows that its holder wants it here: `possession` is the
+key's own signature (base64url) over these bytes, each line ending in a newline:
+
+```text
+ledgergrid/key-possession@v1
+<origin of the ledger>
+<the key, ed25519:…>
+```
+
+## The types
+
+"""
+
+RULES = {
+    "charter/1": (
+        "Its own rule: `origin` is the record's `ledger`; `log_key` is a vkey of type 0x01 whose "
+        "name is the origin; every key is acceptable ([signatures.md](signatures.md)), no key and "
+        "no role of a key is named twice; the author is one of the keys and an operator. The leaf "
+        "hash of a charter's entry is the ledger's identity."
+    ),
+    "key/1": (
+        "Its own rule: the key is acceptable ([signatures.md](signatures.md)); `possession` "
+        "verifies under it; no role is named twice."
+    ),
+    "export/1": (
+        "Its own rule: `start` is less than `end`, unless `end` is 0, which means up to and "
+        "including this record."
+    ),
+}
+
+
+def _type_of(schema: Schema, defs: dict[str, Schema]) -> str:
+    """Put a JSON schema into a few words."""
+    if "$ref" in schema:
+        return _type_of(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        kinds = [x for x in schema["anyOf"] if x.get("type") != "null"]
+        return " or ".join(_type_of(each, defs) for each in kinds)
+    match schema.get("type"):
+        case "string":
+            return _bounded("text", "character", schema, "Length")
+        case "array":
+            of = _type_of(schema.get("items", {}), defs)
+            return _bounded(f"list of {of}", "item", schema, "Items")
+        case "object" if "properties" in schema:
+            return "object: " + ", ".join(f"`{name}`" for name in schema["properties"])
+        case "object":
+            return f"object of {_type_of(schema.get('additionalProperties', {}), defs)}"
+        case "integer" | "number" as kind:
+            low, high = schema.get("minimum"), schema.get("maximum")
+            return f"{kind} from {low} to {high}" if high is not None else str(kind)
+        case None:
+            return "any JSON"
+        case kind:
+            return str(kind)
+
+
+def _bounded(words: str, unit: str, schema: Schema, suffix: str) -> str:
+    low, high = schema.get(f"min{suffix}", 0), schema.get(f"max{suffix}")
+    if high is None:
+        return words
+    bounds = f"{low} to {high}" if low else f"at most {high}"
+    return f"{words}, {bounds} {unit}s"
+
+
+def _fields(schema: Schema) -> list[str]:
+    """Write a table of fields for each object that a part may be."""
+    defs = schema.get("$defs", {})
+    choices = schema.get("anyOf", [schema])
+    lines: list[str] = []
+    for choice in choices:
+        of = defs.get(choice.get("$ref", "").rpartition("/")[2], choice)
+        if "properties" not in of:
+            continue
+        lines += ["", "| field | | value |", "|---|---|---|"]
+        for name, value in of["properties"].items():
+            needed = "required" if name in of.get("required", []) else ""
+            lines.append(f"| `{name}` | {needed} | {_type_of(value, defs)} |")
+    return lines
+
+
+def _section(kind: RecordType) -> list[str]:
+    writers = " or ".join(sorted(kind.writers))
+    columns = ", ".join(f"`{name}` ({column})" for name, column in kind.columns.items())
+    lines = [
+        f"### `{kind.name}`",
+        "",
+        kind.summary,
+        "",
+        f"Written by: {writers}. Audience of its payload: {kind.audience}. "
+        f"Governance: {'yes' if kind.is_governance else 'no'}. Columns: {columns or 'none'}.",
+    ]
+    if kind.name in RULES:
+        lines += ["", RULES[kind.name]]
+    schemas = json_schemas(kind.name)
+    for name, part in kind.parts.items():
+        need = "required" if part.required else "optional"
+        lines += ["", f"Part `{name}` ({need}): "]
+        if not part.is_json:
+            lines[-1] += "any bytes, of any media type."
+            continue
+        lines[-1] += f"JSON, [schema](schemas/{schema_name(kind.name, name)})."
+        lines += _fields(json.loads(schemas[name]))
+        example = next(iter(EXAMPLES[kind.name].values()))[name]
+        text = json.dumps(example, indent=2, ensure_ascii=False)
+        lines += ["", "```json", text, "```"]
+    return [*lines, ""]
+
+
+def schema_name(type_name: str, part: str) -> str:
+    """Name a schema's file, here as in an archive."""
+    return f"{type_name.replace('/', '-')}.{part}.json"
+
+
+def write_schemas() -> dict[str, bytes]:
+    return {
+        schema_name(kind.name, part): schema
+        for kind in ALL
+        for part, schema in json_schemas(kind.name).items()
+    }
+
+
+def write_page() -> str:
+    assert set(AUTHORS.values()) == {OPERATOR_KEY}
+    example = json.dumps(EXAMPLES["key/1"]["registration"]["body"], indent=2)
+    lines = [line for kind in ALL for line in _section(kind)]
+    end = [
+        "## Vectors",
+        "",
+        "[record-types.json](../../tests/vectors/record-types.json), made by",
+        "`python -m tests.vectors`: payloads of every type, good and bad, standing, possession.",
+        "The sizes and times of records are in [record.md](record.md).",
+        "",
+    ]
+    return INTRODUCTION.replace("{example}", example) + "\n".join([*lines, *end])
+
+
+def write_all() -> None:
+    (SPEC / "schemas").mkdir(parents=True, exist_ok=True)
+    (SPEC / "record-types.md").write_text(write_page())
+    for name, schema in write_schemas().items():
+        (SPEC / "schemas" / name).write_bytes(schema)
