@@ -15,7 +15,8 @@ from ledger_core.formats.checkpoint import verify_checkpoint
 from ledger_core.formats.entry import Header, format_entry, parse_entry
 from ledger_core.formats.receipt import format_receipt, parse_receipt
 from ledger_core.formats.submission import format_submission
-from ledger_core.formats.vkey import LogKey, NoteSigner, parse_vkey
+from ledger_core.formats.trust_policy import parse_trust_policy
+from ledger_core.formats.vkey import LogKey, NoteSigner, format_vkey, parse_vkey
 from ledgergrid import (
     DistrustError,
     ForgedReceiptError,
@@ -100,6 +101,23 @@ def test_a_forged_receipt_is_never_returned(
     [receipt] = ledger.flush()
     assert isinstance(receipt, Receipt)
     assert peer.stored[1] == receipt.id
+
+
+def test_a_checkpoint_of_another_log_of_the_same_policy_proves_nothing_here(
+    open_ledger: OpenLedger, peer: Peer
+) -> None:
+    other = NoteSigner("other.example/log", STRANGER.private)
+    text = f"log {peer.log.vkey}\nlog {format_vkey(other.public)}\nquorum none\n"
+    ledger = open_ledger(log_key=None, trust=parse_trust_policy(text.encode()))
+
+    def answer_as_the_other(lines: list[Line]) -> list[Line]:
+        branch = peer.log.branch()
+        branch.signer, branch.origin = other, other.name
+        return [lines[0] | branch.acknowledge(lines[0]["id"])]
+
+    peer.faults.append(Fault(rewrite=answer_as_the_other))
+    with pytest.raises(ForgedReceiptError, match="another ledger's"):
+        ledger.append("note/1", 1)
 
 
 def test_receipts_of_two_records_swapped_are_both_refused(

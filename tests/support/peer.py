@@ -47,6 +47,8 @@ class PeerLog:
     leaves: list[bytes] = field(default_factory=lambda: [b"a charter would stand here"])
     placed: dict[str, tuple[Submission, int, int]] = field(default_factory=dict)
     """By record id: the submission, its index, and the log's size when it was acknowledged."""
+    origin: str = ORIGIN
+    """What its checkpoints say."""
 
     @property
     def vkey(self) -> str:
@@ -101,7 +103,7 @@ class PeerLog:
 
     def checkpoint(self, size: int | None = None) -> bytes:
         size = len(self.leaves) if size is None else size
-        return sign_checkpoint(Checkpoint(ORIGIN, size, self.root(size)), self.signer)
+        return sign_checkpoint(Checkpoint(self.origin, size, self.root(size)), self.signer)
 
     def root(self, size: int) -> bytes:
         return tree.root_at(size, self.read)
