@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 
 from ledger_core import ids
-from ledger_core.errors import LedgerGridError
+from ledger_core.errors import LedgerGridError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import parse_record
@@ -80,12 +80,7 @@ class Follower:
 
     def _work(self) -> None:
         while not self._closing:
-            try:
-                self.catch_up()
-                self.failure = None
-            except LedgerGridError as error:
-                # Views may lag; ground truth does not depend on them. Shown by /readyz.
-                self.failure = error
+            self.failure = self.catch_up()
             with self._changed:
                 # Views follow in their own time, so that appends have the processor; whoever
                 # waits for them makes them hurry.
@@ -94,35 +89,56 @@ class Follower:
                 else:
                     self._changed.wait_for(lambda: bool(self._hurried) or self._closing, _POLL_S)
 
-    def catch_up(self) -> None:
-        """Fill the views up to the log as it stands now."""
-        with self._database.read() as tx:
-            sizes = store.read_sizes(tx)
+    def catch_up(self) -> LedgerGridError | None:
+        """Fill the views up to the log as it stands now; return what kept them from it, if any.
+
+        Views may lag: ground truth does not depend on them. One ledger's damage keeps no
+        other's views waiting.
+        """
+        failure: LedgerGridError | None = None
+        try:
+            with self._database.read() as tx:
+                sizes = store.read_sizes(tx)
+        except StorageError as error:
+            return error
         with self._changed:
             for ledger_id, size in sizes.items():
                 self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
         for ledger_id, size in sizes.items():
-            if self._filled.get(ledger_id, 0) != size:
-                self._fill(ledger_id, size)
+            try:
+                if self._filled.get(ledger_id, 0) != size:
+                    self._fill(ledger_id, size)
+            except LedgerGridError as error:
+                failure = error
+        return failure
 
     def _fill(self, ledger_id: int, size: int) -> None:
         done = self._views.progress(ledger_id)
-        if done > size:
+        if done > size and done > self._read_size(ledger_id):
             # Views of a longer history than the database's: a backup was restored.
             self._views.rebuild()
             done = 0
+            with self._changed:
+                self._filled.clear()
+        self._note_filled(ledger_id, done)
         while done < size and not self._closing:
             end = min(done + _CHUNK, size)
             with self._database.read() as tx:
                 entries = store.read_entries(tx, ledger_id, range(done, end))
             reach("follower.before-commit")
-            self._views.fill(ledger_id, [view_row(entry) for entry in entries])
+            done = self._views.fill(ledger_id, [view_row(entry) for entry in entries])
             reach("follower.after-commit")
-            done = end
-            with self._changed:
-                self._filled[ledger_id] = done
-                self._changed.notify_all()
+            self._note_filled(ledger_id, done)
+
+    def _note_filled(self, ledger_id: int, size: int) -> None:
+        with self._changed:
+            self._filled[ledger_id] = size
+            self._changed.notify_all()
+
+    def _read_size(self, ledger_id: int) -> int:
+        with self._database.read() as tx:
+            return store.read_head(tx, ledger_id).size
 
 
 def view_row(entry: StoredEntry) -> ViewRow:

@@ -55,6 +55,16 @@ class Database:
             except DBAPIError as error:
                 raise _storage_error(error) from error
 
+    @contextmanager
+    def use_views(self, *, write: bool = False) -> Iterator[Transaction]:
+        """Run one transaction on the views; it commits when the block ends without an error."""
+        try:
+            with self.views.connect().execution_options(write=write) as connection:
+                yield connection
+                connection.commit()
+        except DBAPIError as error:
+            raise _storage_error(error) from error
+
     def migrate(self) -> None:
         """Bring ground truth to the newest schema."""
         with self.dialect.write_lock(), self.engine.connect() as connection:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema, CreateTable
 
-from ledger_core.errors import MalformedError
+from ledger_core.errors import MalformedError, StorageError
 from ledger_core.records import registry
 from ledger_core.records.model import RecordType
 from ledger_core.storage.database import Database, Transaction
@@ -128,7 +128,7 @@ class Views:
 
     def ensure(self) -> None:
         """Make the views if they are missing or of another version; they fill up again."""
-        with self._database.dialect.write_lock(), self._database.views.begin() as tx:
+        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
             if self._metadata.schema:
                 tx.exec_driver_sql("SELECT pg_advisory_xact_lock(7163)")
                 tx.execute(CreateSchema(SCHEMA, if_not_exists=True))
@@ -151,7 +151,7 @@ class Views:
 
     def rebuild(self) -> None:
         """Forget everything, to be filled again."""
-        with self._database.dialect.write_lock(), self._database.views.begin() as tx:
+        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
             for table in self._sorted():
                 if table is not self._version:
                     tx.execute(delete(table))
@@ -160,30 +160,35 @@ class Views:
 
     def progress(self, ledger_id: int) -> int:
         """Return the size up to which a ledger's views are filled."""
-        with self._database.views.connect() as tx:
+        with self._database.use_views() as tx:
             return self._read_progress(tx, ledger_id) or 0
 
     def all_progress(self) -> dict[int, int]:
-        with self._database.views.connect() as tx:
+        with self._database.use_views() as tx:
             return {row[0]: row[1] for row in tx.execute(select(self._progress))}
 
     def _read_progress(self, tx: Transaction, ledger_id: int) -> int | None:
         query = select(self._progress.c.size).where(self._progress.c.ledger_id == ledger_id)
         return tx.execute(query.with_for_update()).scalar_one_or_none()
 
-    def fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> None:
-        """Add the rows of entries that follow each other, unless another process just did."""
-        try:
-            self._fill(ledger_id, rows)
-        except IntegrityError:
-            # Two processes began with the same first entry; the other one won.
-            return
+    def fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> int:
+        """Add the rows of entries that follow each other, unless another process just did.
 
-    def _fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> None:
-        with self._database.views.connect().execution_options(write=True) as tx:
+        Returns the size up to which the ledger's views are filled then.
+        """
+        try:
+            return self._fill(ledger_id, rows)
+        except StorageError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            # Two processes began with the same first entry; the other one won.
+            return self.progress(ledger_id)
+
+    def _fill(self, ledger_id: int, rows: Sequence[ViewRow]) -> int:
+        with self._database.use_views(write=True) as tx:
             done = self._read_progress(tx, ledger_id)
             if (done or 0) != rows[0].index:
-                return
+                return done or 0
             self._insert(tx, ledger_id, rows)
             size = rows[-1].index + 1
             if done is None:
@@ -191,7 +196,7 @@ class Views:
             else:
                 this = self._progress.c.ledger_id == ledger_id
                 tx.execute(update(self._progress).where(this).values(size=size))
-            tx.commit()
+            return size
 
     def _insert(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
         insert_many = self._database.dialect.insert_many
@@ -236,7 +241,7 @@ class Views:
                 index < query.after if query.descending else index > query.after
             )
         order = index.desc() if query.descending else index.asc()
-        with self._database.views.connect() as tx:
+        with self._database.use_views() as tx:
             size = self._read_progress_only(tx, ledger_id)
             rows = tx.execute(statement.order_by(order).limit(query.limit + 1)).scalars().all()
         page = list(rows[: query.limit])
