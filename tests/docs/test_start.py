@@ -44,7 +44,7 @@ def test_what_the_page_shows_is_what_happens(tmp_path: Path) -> None:
 
 
 def test_every_block_is_run_or_compared() -> None:
-    assert SERVE == Block("bash", "ledgergrid serve --data data\n")
+    assert Block("bash", "ledgergrid serve --data data\n") == SERVE
     assert {each.language for each in PAGE} == {*RUN, "text"}
 
 
