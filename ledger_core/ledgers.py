@@ -83,6 +83,7 @@ class Ledgers:
         body = msgspec.json.encode(charter)
         submission = seal_json(origin, "charter/1", body, own, self._clock())
         with self._database.write() as tx:
+            store.lock_ledgers(tx)
             if store.is_taken(tx, name, origin):
                 raise ConflictError("this name or origin is taken", stored=name, received=name)
             row = _found(tx, self._database, name, charter, submission, self._clock())

@@ -78,6 +78,7 @@ Outcome = Appended | LedgerGridError
 class _Edge:
     """What the sequencer remembers of the ledger between batches."""
 
+    head: Head
     frontier: Frontier
     tiles: TileEdge
 
@@ -168,24 +169,28 @@ class Sequencer:
     # --- inside the transaction --------------------------------------------------
 
     def _edge_at(self, tx: Transaction, head: Head) -> _Edge:
-        """Return the edge at ``head``, from memory if it can be, and check it against the head."""
+        """Return the edge at ``head``, from memory if it can be; check every word of the head."""
         edge, ledger_id = self._edge, self._ledger.ledger_id
-        if edge is not None and edge.frontier.size > head.size:
-            raise ForkError(
-                f"database went back from size {edge.frontier.size} to {head.size}",
-                index=head.size,
-            )
+        if edge is not None and edge.head == head:
+            return edge
         if edge is None:
             tiles = store.read_tile_edge(tx, ledger_id, head.size)
-            edge = _Edge(tiles.frontier(), tiles)
-        elif edge.frontier.size < head.size:
-            new = store.read_leaf_hashes(tx, ledger_id, edge.frontier.size, head.size)
-            edge = _Edge(edge.frontier.extend(new), edge.tiles.extended(new)[0])
-        if edge.frontier.size != head.size or edge.frontier.root() != head.root:
-            raise IntegrityError(
-                f"the tree at size {head.size} does not have the root its head says",
-                index=head.size,
+            edge = _Edge(head, tiles.frontier(), tiles)
+        elif edge.head.size < head.size:
+            new = store.read_leaf_hashes(tx, ledger_id, edge.head.size, head.size)
+            edge = _Edge(head, edge.frontier.extend(new), edge.tiles.extended(new)[0])
+        elif edge.head.size > head.size:
+            raise ForkError(
+                f"database went back from size {edge.head.size} to {head.size}", index=head.size
             )
+        last = store.read_leaves(tx, ledger_id, head.size - 1, head.size)
+        if (
+            edge.frontier.size != head.size
+            or edge.frontier.root() != head.root
+            or [leaf_hash(leaf) for leaf in last] != [head.last_leaf]
+            or parse_entry(last[0]).header.received_at != head.received_at
+        ):
+            raise IntegrityError(f"the head of size {head.size} is not what the entries say")
         return edge
 
     def _open_batch(self, tx: Transaction, head: Head, admitted: Sequence[Admitted]) -> _Batch:
@@ -218,6 +223,8 @@ class Sequencer:
 
     def _repeat(self, tx: Transaction, batch: _Batch, each: Admitted, taken: _Taken) -> Placed:
         """Same id, same bytes: the same place again. Same id, other bytes: a conflict."""
+        if leaf_hash(taken.leaf) != taken.leaf_hash:
+            raise IntegrityError(f"entry {taken.index} lost its leaf hash", index=taken.index)
         stored = parse_entry(taken.leaf)
         record_id = each.signed.record.id
         if stored.record != each.signed.raw:
@@ -267,7 +274,7 @@ class Sequencer:
         reach("sequencer.checkpoint-stored")
         head = Head(growth.size, growth.root, leaf_hashes[-1], batch.received_at)
         store.move_head(tx, ledger_id, head)
-        return _Edge(edge.frontier.extend(leaf_hashes), tiles), growth
+        return _Edge(head, edge.frontier.extend(leaf_hashes), tiles), growth
 
     # --- after the commit --------------------------------------------------------
 

@@ -117,6 +117,12 @@ def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
     return LedgerRow(*row) if row else None
 
 
+def lock_ledgers(tx: Transaction) -> None:
+    """Keep everyone else from founding a ledger until the commit."""
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql("LOCK TABLE ledgers IN SHARE ROW EXCLUSIVE MODE")
+
+
 def is_taken(tx: Transaction, name: str, origin: str) -> bool:
     """Say whether a ledger has this name or this origin."""
     taken = (t.ledgers.c.name == name) | (t.ledgers.c.origin == origin)

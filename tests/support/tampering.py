@@ -1,0 +1,18 @@
+"""What an operator who means harm can do to a database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+TABLES = ("entries", "payloads", "tiles", "checkpoints", "heads", "ledgers", "keys")
+
+
+def drop_guards(tx: Connection) -> None:
+    """Take off what keeps ground truth append-only."""
+    if tx.engine.dialect.name == "postgresql":
+        for table in TABLES:
+            tx.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        return
+    names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars()
+    for name in names.all():
+        tx.execute(text(f"DROP TRIGGER {name}"))
