@@ -47,7 +47,8 @@ class App:
         self.api = _describe(service)
         bounded = BoundedBodies(self.api, service.intake)
         hot = records.AppendRoutes(bounded, service)
-        self._layers: ASGIApp = logs.Observer(hot, service.metrics)
+        verbose = service.settings.log_level == "debug"
+        self._layers: ASGIApp = logs.Observer(hot, service.metrics, logs_requests=verbose)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._layers(scope, receive, send)

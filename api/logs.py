@@ -63,7 +63,6 @@ def configure_structlog(level: str) -> None:
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
 
 
@@ -88,9 +87,10 @@ class _Exchange:
 class Observer:
     """The outermost layer: gives a request its id, measures it, and logs what failed."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, logs_requests: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._logs_requests = logs_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,7 +117,8 @@ class Observer:
         matched = getattr(scope.get("route"), "path", "unmatched")
         route: str = scope.get("ledgergrid.route", matched)
         self._metrics.observe(scope["method"], route, status, took_s)
-        log.debug("request", method=scope["method"], route=route, status=status, took_s=took_s)
+        if self._logs_requests:
+            log.debug("request", method=scope["method"], route=route, status=status, took_s=took_s)
 
 
 async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:

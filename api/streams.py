@@ -77,6 +77,11 @@ class Hub:
         self._watches: dict[str, Watch] = {}
         self.readers = 0
 
+    @property
+    def watched(self) -> int:
+        """How many ledgers are being watched."""
+        return len(self._watches)
+
     def take_seat(self) -> None:
         """Count one reader more; raises :class:`BusyError` if there are too many."""
         if self.readers >= self._max_readers:

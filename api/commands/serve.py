@@ -1,30 +1,12 @@
-"""``ledgergrid serve``: prepare a fresh service, then run its worker processes."""
+"""``ledgergrid serve``: what can be said on the command line; api/serving.py does it."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 
-from api import logs
-from api.app import open_ledgers
 from api.commands.options import Data, DatabaseUrl
-from api.metrics import MULTIPROCESS_DIR
-from api.settings import PREFIX, Settings, load_settings, to_environment
-from ledger_core.errors import ForkError, SettingsError
-from ledger_core.ledgers import Ledgers
-from ledger_core.storage.database import open_database
-from ledger_core.storage.tokens import Tokens
-
-FIRST_LEDGER = "main"
-_OTHER_VARIABLES = {"TOKEN", "URL", "LEDGER", "FAIL_POINT"}
 
 
 def serve(
@@ -45,98 +27,9 @@ def serve(
 
     Every setting is also a variable LEDGERGRID_…, see docs/reference/settings.md.
     """
-    settings = load_settings(data=data, database=database, host=host, port=port, workers=workers)
-    _warn_of_unknown_variables()
-    with ExitStack() as held:
-        if settings.sqlite_file is not None:
-            held.enter_context(sole_service(settings.sqlite_file))
-        prepare(settings, degraded=degraded)
-        os.environ.update(to_environment(settings))
-        if settings.workers > 1:
-            os.environ[MULTIPROCESS_DIR] = held.enter_context(tempfile.TemporaryDirectory())
-        logs.configure(settings.log_level)
-        uvicorn.run(
-            "api.app:app_from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http="httptools",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_s,
-            **logs.uvicorn_options(),
-        )
+    from api.serving import run  # Not before it is asked for: the other commands are quick.
 
-
-@contextmanager
-def sole_service(file: Path) -> Iterator[None]:
-    """Hold a SQLite file for this service alone; workers share it under one parent."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(f"{file}.serving", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(
-                f"another `ledgergrid serve` uses {file}: stop it first, "
-                "or give more processes to one service with --workers"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def prepare(settings: Settings, *, degraded: bool) -> None:
-    """Bring the schema up to date, refuse a fork, and give a fresh service its first things."""
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = open_database(settings.database_url)
-    try:
-        database.migrate()
-        ledgers = open_ledgers(settings, database)
-        check_signed(ledgers, degraded=degraded)
-        tokens = Tokens(database)
-        if not settings.database.get_secret_value():
-            _greet(settings, ledgers, tokens)
-        elif not tokens.list():
-            print("No token counts yet. Make one: ledgergrid token create NAME --role admin")
-    finally:
-        database.close()
-
-
-def check_signed(ledgers: Ledgers, *, degraded: bool) -> None:
-    """Raise :class:`ForkError` if some ledger does not continue what was signed."""
-    forks = ledgers.check_signed()
-    if not forks:
-        return
-    if not degraded:
-        raise ForkError(
-            f"{forks[0]}. Nothing is signed on top of it. Restore the newest database, or serve "
-            "what still proves, read-only, with --degraded"
-        )
-    for fork in forks:
-        print(f"read-only: {fork}", flush=True)
-
-
-def _greet(settings: Settings, ledgers: Ledgers, tokens: Tokens) -> None:
-    if not ledgers.names(limit=1):
-        origin = ledgers.create(FIRST_LEDGER).origin
-        print(f"A first ledger is ready: {FIRST_LEDGER}, {origin}, kept in {settings.data}")
-    if not tokens.list():
-        secret = tokens.create("admin", "admin")
-        print(f"Admin token, shown only this once: {secret}")
-        print("Next, in another terminal:")
-        print("  export LEDGERGRID_TOKEN=<that token>")
-        print("  ledgergrid keygen --out agent.key")
-        print("  ledgergrid key register agent.key")
-        print("""  ledgergrid append --type note/1 --signer agent.key --data '{"hello":"world"}'""")
-    print(f"Serving on http://{settings.host}:{settings.port}", flush=True)
-
-
-def _warn_of_unknown_variables() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    known |= {PREFIX + name for name in _OTHER_VARIABLES}
-    for name in sorted(os.environ.keys() - known):
-        if name.startswith(PREFIX):
-            print(f"warning: {name} is no setting of this version, and has no effect")
+    run(
+        {"data": data, "database": database, "host": host, "port": port, "workers": workers},
+        degraded=degraded,
+    )

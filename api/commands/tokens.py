@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from api.commands.options import Data, DatabaseUrl
-from api.settings import load_settings
 from ledger_core import ids
 from ledger_core.clock import format_time
 from ledger_core.errors import NotFoundError, SettingsError
-from ledger_core.storage.database import open_database
-from ledger_core.storage.tokens import TokenRole, Tokens
+
+if TYPE_CHECKING:
+    from ledger_core.storage.tokens import Tokens
 
 app = typer.Typer(no_args_is_help=True, help="Access tokens, kept in the service's database.")
 _NAME_CHARS = 100
+Role = Literal["reader", "writer", "admin"]
+_ROLES: dict[str, Role] = {"reader": "reader", "writer": "writer", "admin": "admin"}
 
 
 @contextmanager
 def _open_tokens(data: Path | None, database_url: str | None) -> Iterator[Tokens]:
+    from api.settings import load_settings  # Not before it is asked for: it loads the database.
+    from ledger_core.storage.database import open_database
+    from ledger_core.storage.tokens import Tokens
+
     settings = load_settings(data=data, database=database_url)
     if settings.sqlite_file is not None and not settings.sqlite_file.exists():
         raise NotFoundError(f"no database at {settings.sqlite_file}: run `ledgergrid serve` first")
@@ -43,14 +49,14 @@ def create(
     database: DatabaseUrl = None,
 ) -> None:
     """Make a token and print it; it is not kept and cannot be shown again."""
-    if role not in get_args(TokenRole):
-        raise SettingsError(f"--role is one of {', '.join(get_args(TokenRole))}")
+    if role not in _ROLES:
+        raise SettingsError(f"--role is one of {', '.join(_ROLES)}")
     if not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
         raise SettingsError(f"a token's name is 1 to {_NAME_CHARS} printable characters")
     if ledger is not None:
         ids.check_ledger_name(ledger)
     with _open_tokens(data, database) as tokens:
-        print(tokens.create(name, cast(TokenRole, role), ledger))
+        print(tokens.create(name, _ROLES[role], ledger))
 
 
 @app.command("list")

@@ -95,9 +95,7 @@ def test_a_revoked_token_counts_no_more(embedded: Live) -> None:
         assert problem(http.get(f"{ROUTE}/main")) == (401, "unauthorized")
 
 
-@pytest.mark.parametrize(
-    "value", ["", "Bearer", "Basic eDp5", "Bearer lgt_x", "x" * 500]
-)
+@pytest.mark.parametrize("value", ["", "Bearer", "Basic eDp5", "Bearer lgt_x", "x" * 500])
 def test_a_header_that_is_no_token_is_refused_even_where_none_is_needed(
     embedded: Live, value: str
 ) -> None:

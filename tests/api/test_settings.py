@@ -1,0 +1,55 @@
+"""Settings: from the environment, the command line first, and no secret in an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.settings import PREFIX, Settings, load_settings, to_environment
+from ledger_core.errors import SettingsError
+
+
+def test_the_environment_is_read_and_the_command_line_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LEDGERGRID_PORT", "9000")
+    monkeypatch.setenv("LEDGERGRID_WORKERS", "3")
+    settings = load_settings(port=9001, workers=None)
+    assert (settings.port, settings.workers) == (9001, 3)
+
+
+def test_an_embedded_service_keeps_everything_in_its_folder() -> None:
+    settings = Settings(data=Path("/srv/ledger"))
+    assert settings.database_url == "sqlite:////srv/ledger/ledger.db"
+    assert settings.sqlite_file == Path("/srv/ledger/ledger.db")
+    assert settings.signer_memory_file == Path("/srv/ledger/signer.db")
+
+
+def test_a_service_on_postgresql_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDGERGRID_DATABASE", "postgresql://me:secret@db/ledgers")
+    settings = load_settings()
+    assert settings.sqlite_file is None
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "70000"), ("WORKERS", "0"), ("LOG_LEVEL", "loud"), ("ORIGIN_PREFIX", "a b")],
+)
+def test_a_setting_that_cannot_work_is_named_and_its_value_is_not(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError, match=PREFIX + name) as caught:
+        load_settings()
+    assert value not in str(caught.value)
+
+
+def test_a_worker_gets_the_settings_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parent = load_settings(data=tmp_path, port=9000, workers=2, origin_prefix="log.example")
+    for name, value in to_environment(parent).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == parent
