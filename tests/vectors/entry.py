@@ -50,6 +50,26 @@ def _good() -> list[Case]:
     ]
 
 
+def _headers() -> list[Case]:
+    """A header alone, as a receipt carries it."""
+    raw = leaf(*LINES, record=b"")
+    bad = {
+        "nothing": b"",
+        "no blank line": raw[:-1],
+        "two lines for the blank one": raw[:-1] + b"more\nlines",
+        "a line for the blank one": raw[:-1] + b"more\n",
+        "something after its blank line": raw + b"{",
+        "two blank lines": raw + b"\n",
+    }
+    return [
+        accept("header of an entry", "parse_header", {"header": show(raw)}),
+        *(
+            refuse(f"header with {name}", "parse_header", {"header": show(each)})
+            for name, each in bad.items()
+        ),
+    ]
+
+
 def cases() -> list[Case]:
     raw = leaf(*LINES)
     bad = {
@@ -83,6 +103,7 @@ def cases() -> list[Case]:
     endless = {"utf8": "a", "repeat": limits.ENTRY_BYTES}
     return [
         *_good(),
+        *_headers(),
         *(refuse(name, "parse_entry", {"leaf": show(raw)}) for name, raw in bad.items()),
         refuse(
             "more bytes than an entry may have",

@@ -155,6 +155,11 @@ def _parse_entry(given: Given) -> entry.Entry:
     return parsed
 
 
+def _parse_header(given: Given) -> None:
+    raw = read(given["header"])
+    assert entry.format_header(entry.parse_header(raw)) == raw
+
+
 def _entry_fields(given: Given) -> Case:
     parsed = _parse_entry(given)
     header = parsed.header
@@ -359,6 +364,7 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "parse_skey": _parse_skey,
     "parse_entry": _silently(_parse_entry),
     "entry fields": _entry_fields,
+    "parse_header": _parse_header,
     "parse_note": _silently(_parse_note),
     "verify_note": _verify_note,
     "parse_checkpoint": _parse_checkpoint,

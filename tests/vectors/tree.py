@@ -119,6 +119,11 @@ def _bad_proofs() -> list[Case]:
         "two hashes exchanged": {"proof": [proof[1], proof[0], *proof[2:]]},
         "hash of 31 bytes": {"proof": [proof[0][:-2], *proof[1:]]},
         "hash of no bytes": {"proof": ["", *proof]},
+        # The sibling stands before the leaf here, so their bytes in a row stay the same.
+        "byte moved from the leaf to its sibling": {
+            "leaf_hash": good["leaf_hash"][2:],
+            "proof": [proof[0] + good["leaf_hash"][:2], *proof[1:]],
+        },
         "leaf hash of 33 bytes": {"leaf_hash": good["leaf_hash"] + "00"},
         "inner node given as a leaf": {
             "index": 1,
@@ -136,6 +141,8 @@ def _bad_proofs() -> list[Case]:
         },
         "growth backwards": {"from_size": 7, "to_size": 3},
         "roots exchanged": {"from_root": grown["to_root"], "to_root": grown["from_root"]},
+        "another old root": {"from_root": other},
+        "another new root": {"to_root": other},
         "another root at the same size": {"from_size": 7, "proof": []},
         "proof for equal sizes": {"from_size": 7, "from_root": grown["to_root"]},
         "growth proven by nothing": {"proof": []},
