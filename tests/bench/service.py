@@ -1,0 +1,162 @@
+"""Figures of the running service: records one by one and in batches, rates and latencies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench import ceilings, load
+from tests.bench.ceilings import VerifyRates
+from tests.bench.figures import Ceiling, Figure, Target, percentile
+from tests.bench.place import found, serving, serving_bare
+from tests.bench.run import Run
+from tests.bench.stock import LEDGER
+
+ONE: Final = f"/api/v1/ledgers/{LEDGER}/records"
+BATCH: Final = f"/api/v1/ledgers/{LEDGER}/records:batch"
+BATCH_RECORDS: Final = 100
+CLIENTS: Final = 64
+BATCH_CLIENTS: Final = 16
+LONGEST_S: Final = 60.0
+_WARM_UP: Final = 500
+_FLUSHES: Final = 300
+
+_ONE_BY_ONE: Final = {1: Target("ratio at least", 0.30), 2: Target("ratio at least", 0.55)}
+_IN_BATCHES: Final = {1: Target("ratio at least", 0.90), 2: Target("ratio at least", 0.60)}
+_LONE: Final = Target("excess at most", 2.0)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the load generator measured; latencies in ms, of whole requests."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    first_error: str
+    cpu_share: float
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+
+def drive(port: int, file: Path, clients: int, lines: int = 0) -> Load:
+    """Run the load generator in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.load", str(port), str(file)]
+    command += [str(clients), str(LONGEST_S), str(lines)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=LONGEST_S * 3)
+    measured = Load(**json.loads(done.stdout))
+    if measured.first_error:
+        print(f"  the service answered: {measured.first_error}", file=sys.stderr)
+    return measured
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The ceilings of one service section."""
+
+    bare: Ceiling
+    verify: VerifyRates
+    flush: Ceiling
+
+
+def measure(run: Run, store: str, workers: int) -> None:
+    """Start a fresh service and measure it."""
+    section = f"service, {store}, {workers} worker{'s' if workers > 1 else ''}"
+    run.report.heading(section)
+    folder = run.folder / f"service-{store}-{workers}"
+    server = run.server_of(store)
+    place = found(store, folder, server, run.stock)
+    requests = _prepare(run, folder)
+    around = _measure_around(run, section, store, folder, requests)
+    with serving(place, workers) as port:
+        drive(port, requests["warm-up"], CLIENTS)
+        lone = drive(port, requests["lone"], 1)
+        single = drive(port, requests["single"], CLIENTS)
+        batches = drive(port, requests["batches"], BATCH_CLIENTS, BATCH_RECORDS)
+    _report_single(run, section, workers, single, around)
+    _report_batches(run, section, workers, batches, around)
+    _report_lone(run, section, lone, around)
+    for file in requests.values():
+        file.unlink()
+
+
+def _prepare(run: Run, folder: Path) -> dict[str, Path]:
+    """Encode every request before anything is timed."""
+    sizes, at = run.sizes, 0
+    wanted = {
+        "warm-up": (_WARM_UP, ONE),
+        "lone": (sizes.by_one_client, ONE),
+        "single": (sizes.one_by_one, ONE),
+        "batches": (sizes.in_batches, BATCH),
+    }
+    files = {}
+    for name, (count, target) in wanted.items():
+        bodies: Iterator[bytes] = run.stock.lines(at, count)
+        if target == BATCH:
+            bodies = load.batches(bodies, BATCH_RECORDS)
+        files[name] = folder / f"{name}.requests"
+        load.write_requests(files[name], target, bodies)
+        at += count
+    return files
+
+
+def _measure_around(
+    run: Run, section: str, store: str, folder: Path, requests: dict[str, Path]
+) -> _Around:
+    with serving_bare(folder, 1) as port:
+        drive(port, requests["warm-up"], CLIENTS)
+        bare = drive(port, requests["single"], CLIENTS)
+    flushes = ceilings.measure_flush(folder, _FLUSHES)
+    commits = ceilings.measure_commit(folder, run.server_of(store), _FLUSHES)
+    around = _Around(
+        Ceiling("bare uvicorn", bare.rate),
+        ceilings.measure_verify_rates(run.pool, run.cores),
+        ceilings.median_of("bare flush", flushes),
+    )
+    busy = f"load generator {bare.cpu_share:.0%} of a core"
+    for name, value, unit, note in (
+        ("ceiling: bare uvicorn, one process", bare.rate, "req/s", busy),
+        ("ceiling: PyNaCl verifies, one core", around.verify.one_core.value, "sig/s", ""),
+        ("ceiling: PyNaCl verifies, two cores", around.verify.two_cores.value, "sig/s", ""),
+        ("ceiling: flush of a page, p50", around.flush.value, "ms", ""),
+        ("ceiling: flush of a page, p99", percentile(flushes, 0.99), "ms", ""),
+        (f"ceiling: {store} commits one row, p50", percentile(commits, 0.5), "ms", ""),
+    ):
+        run.report.add(Figure(section, name, value, unit, errors=bare.errors, note=note))
+    return around
+
+
+def _report_single(run: Run, section: str, workers: int, done: Load, around: _Around) -> None:
+    add, errors = run.report.add, done.errors
+    note = f"load generator {done.cpu_share:.0%} of a core"
+    name = f"one record a request, {CLIENTS} clients"
+    target = _ONE_BY_ONE.get(workers)
+    add(Figure(section, name, done.rate, "rec/s", around.bare, target, errors, note))
+    add(Figure(section, f"{name}, p50", done.p50_ms, "ms", around.flush, None, errors))
+    add(Figure(section, f"{name}, p99", done.p99_ms, "ms", around.flush, None, errors))
+
+
+def _report_batches(run: Run, section: str, workers: int, done: Load, around: _Around) -> None:
+    add, errors = run.report.add, done.errors
+    verify = around.verify.one_core if workers == 1 else around.verify.two_cores
+    name = f"batches of {BATCH_RECORDS}, {BATCH_CLIENTS} clients"
+    rate = done.rate * BATCH_RECORDS
+    add(Figure(section, name, rate, "rec/s", verify, _IN_BATCHES.get(workers), errors))
+    add(Figure(section, f"{name}, p50 of a batch", done.p50_ms, "ms", errors=errors))
+    add(Figure(section, f"{name}, p99 of a batch", done.p99_ms, "ms", errors=errors))
+
+
+def _report_lone(run: Run, section: str, done: Load, around: _Around) -> None:
+    add, errors = run.report.add, done.errors
+    name = "one record a request, one client"
+    add(Figure(section, f"{name}, p50", done.p50_ms, "ms", around.flush, _LONE, errors))
+    add(Figure(section, f"{name}, p99", done.p99_ms, "ms", around.flush, None, errors))
