@@ -50,13 +50,16 @@ class CheckpointSigner:
         """Note a checkpoint durably. What others signed meanwhile must be in our database too."""
         while not self._memory.advance(self._ledger.origin, self._newest, new):
             newest = self._memory.recall(self._ledger.origin)
-            with self._database.read() as tx:
-                head = store.read_head(tx, self._ledger.ledger_id)
-            check_continues(self._database, self._ledger, head, newest)
+            self._check(newest)
             self._newest = newest
             if newest is not None and newest.size >= new.size:
                 return
         self._newest = new
+
+    def _check(self, signed: Signed | None) -> None:
+        with self._database.read() as tx:
+            head = store.read_head(tx, self._ledger.ledger_id)
+        check_continues(self._database, self._ledger, head, signed)
 
 
 def check_continues(
