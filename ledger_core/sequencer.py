@@ -163,7 +163,7 @@ class Sequencer:
         """Sign what was just committed. If that cannot be, its authors must ask again."""
         try:
             return self._signer.sign(growth.size, growth.root)
-        except StorageError as error:
+        except (StorageError, ReadOnlyError) as error:
             raise OutcomeUnknownError(f"stored, but the signer's memory failed: {error}") from error
 
     # --- inside the transaction --------------------------------------------------

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from ledger_core.errors import OutcomeUnknownError, SettingsError, StorageError
+from ledger_core.errors import OutcomeUnknownError, ReadOnlyError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
 
 Transaction = Connection
@@ -30,6 +30,7 @@ class Database:
         self.engine = engine
         self.views = views
         self.dialect = dialect
+        self._broken: ReadOnlyError | None = None
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -44,14 +45,16 @@ class Database:
     def write(self) -> Iterator[Transaction]:
         """Run one write transaction; it commits when the block ends without an error.
 
-        Raises :class:`StorageError` if nothing was stored, and
-        :class:`OutcomeUnknownError` if the commit itself broke off.
+        Raises :class:`StorageError` if nothing was stored, :class:`OutcomeUnknownError` if the
+        commit itself broke off, :class:`ReadOnlyError` after the disk failed in a commit.
         """
         with self.dialect.write_lock():
+            if self._broken is not None:
+                raise self._broken
             try:
                 with self.engine.connect().execution_options(write=True) as connection:
                     yield connection
-                    _commit(connection)
+                    self._commit(connection)
             except DBAPIError as error:
                 raise _storage_error(error) from error
 
@@ -64,6 +67,17 @@ class Database:
                 connection.commit()
         except DBAPIError as error:
             raise _storage_error(error) from error
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            if self.dialect.is_broken_by(error.orig):
+                # What a failed fsync left on the disk nobody knows; trying again would hide it.
+                self._broken = ReadOnlyError(
+                    f"the disk failed in a commit ({error.orig}): see to it, then restart"
+                )
+            raise OutcomeUnknownError(f"the commit broke off: {error.orig}") from error
 
     def migrate(self) -> None:
         """Bring ground truth to the newest schema."""
@@ -106,13 +120,6 @@ def _alembic_config() -> Config:
     config.set_main_option("script_location", "migrations:")
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except DBAPIError as error:
-        raise OutcomeUnknownError(f"the commit broke off: {error.orig}") from error
 
 
 def _storage_error(error: DBAPIError) -> StorageError:

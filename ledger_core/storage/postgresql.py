@@ -25,6 +25,10 @@ class Postgresql:
         """Let everyone in: the head row's lock orders the writers of one ledger."""
         yield
 
+    def is_broken_by(self, error: BaseException | None) -> bool:
+        """Say no: a PostgreSQL whose disk fails stops itself and recovers from its log."""
+        return False
+
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns, as one array a column."""
         arrays = tuple(list(column) for column in zip(*rows, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,10 @@ class Sqlite:
                 yield
             finally:
                 os.close(descriptor)
+
+    def is_broken_by(self, error: BaseException | None) -> bool:
+        """Say whether a commit's error means that the disk failed; a full disk has not."""
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
 
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns."""
