@@ -64,12 +64,13 @@ Keys come from governance entries alone: the founding keys of `charter/1`, then 
 be registered by the entry at index `since` and, perhaps, be revoked by the entry at index
 `revoked`. The key may sign an entry at index `i` if
 
-- `since < i`, and `i <= revoked` where it was revoked (the entry that revokes a key may be signed
-  with it);
+- `since < i`, and `i <= revoked` where it was revoked (a key stands at the very entry
+  that revokes it);
 - one of its roles is among the type's writers.
 
 Entry 0 is a charter, and no other entry is. A key is registered once for ever: a revoked key is
-never registered again. Only a key that stands can be revoked. A revocation counts from its index,
+never registered again. Only a key that stands can be revoked, and never by itself, so that an
+operator is always left. A revocation counts from its index,
 not from any time it names: entries signed before it verify for ever, and a compromised key cannot
 be back-dated out of the log.
 

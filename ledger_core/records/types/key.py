@@ -2,7 +2,7 @@
 
 A registration carries the new key's own signature over origin and key, so that nobody
 registers a key they do not hold. A revocation counts from its index on; entries before it
-verify for ever.
+verify for ever. No key revokes itself: an operator is always left to govern the ledger.
 """
 
 from typing import Annotated, Literal
@@ -55,6 +55,9 @@ def _rule(record: Record, payload: Payload) -> None:
                 raise PayloadError("key: a role is named twice")
     except (MalformedError, SignatureError) as error:
         raise PayloadError(f"key: {error}") from None
+    if isinstance(change, Revoke) and change.key == record.author:
+        # So that an operator is always left to govern the ledger: the one who signs.
+        raise PayloadError("key: a key is revoked by another operator's, never by itself")
 
 
 KEY_1 = RecordType(

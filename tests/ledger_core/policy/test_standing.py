@@ -65,7 +65,7 @@ def test_a_revoked_key_does_not_stand_after_its_revocation_and_did_before() -> N
     ]  # fmt: skip
 
 
-def test_an_operator_may_sign_the_entry_that_revokes_its_own_key() -> None:
+def test_a_key_still_stands_at_the_entry_that_revokes_it() -> None:
     replay = Replay()
     assert replay.may_write(OPERATOR, 9, KEY_1)
     replay.add(KEY_1, Revoke(OPERATOR, "retired"), 9)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger_core import ids
 from ledger_core.errors import CommitmentError, PayloadError
 from ledger_core.formats.record import Part, PartRef, Record, make_part
 from ledger_core.records.model import RecordType, decode_payload
@@ -114,6 +115,12 @@ def test_a_governance_payload_says_nothing_twice(data: bytes) -> None:
     # Readers differ on which of two counts; they must not differ on who has standing.
     with pytest.raises(PayloadError, match="twice"):
         decode_payload(*seal_parts("key/1", {"body": data}))
+
+
+def test_a_key_does_not_revoke_itself() -> None:
+    own = ids.format_key(OPERATOR.public_key)
+    with pytest.raises(PayloadError, match="never by itself"):
+        decode("key/1", {"action": "revoke", "key": own, "reason": "lost"})
 
 
 def test_text_that_a_database_cannot_hold_never_reaches_a_column() -> None:
