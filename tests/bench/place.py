@@ -88,30 +88,38 @@ def found(store: str, folder: Path, server: Server | None, stock: Stock) -> Plac
     return place
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A server that answers: its port, and the process that the others descend from."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
-def serving(place: Place, workers: int) -> Iterator[int]:
-    """Run ``ledgergrid serve`` over the place; give its port."""
+def serving(place: Place, workers: int) -> Iterator[Serving]:
+    """Run ``ledgergrid serve`` over the place."""
     port = free_port()
     command = [sys.executable, "-m", "api.cli", "serve"]
     command += ["--port", str(port), "--workers", str(workers)]
     log = place.folder / f"service-{workers}.log"
     with running(command, log, place.environment()) as process:
         wait_until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield port
+        yield Serving(port, process.pid)
 
 
 @contextmanager
-def serving_bare(folder: Path, workers: int) -> Iterator[int]:
-    """Run the bare ASGI application on the same server as ours; give its port."""
+def serving_bare(folder: Path) -> Iterator[Serving]:
+    """Run the bare ASGI application on the same server as ours, in one process."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "tests.bench.bare:app", "--port", str(port)]
-    command += ["--workers", str(workers), "--loop", "uvloop", "--http", "httptools"]
+    command += ["--loop", "uvloop", "--http", "httptools"]
     command += ["--no-access-log", "--lifespan", "off", "--log-level", "warning"]
     command += ["--no-proxy-headers", "--no-server-header"]
     log = folder / "bare.log"
     with running(command, log) as process:
         wait_until_ready(f"http://127.0.0.1:{port}/", process, log)
-        yield port
+        yield Serving(port, process.pid)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench import ceilings, load
+from tests.bench import ceilings, load, processes
 from tests.bench.ceilings import VerifyRates
 from tests.bench.figures import Ceiling, Figure, Target, percentile
-from tests.bench.place import found, serving, serving_bare
+from tests.bench.place import Serving, found, serving, serving_bare
 from tests.bench.run import Run
 from tests.bench.stock import LEDGER
 
@@ -42,18 +42,26 @@ class Load:
     errors: int
     first_error: str
     cpu_share: float
+    service_cpu_s: float = 0.0
 
     @property
     def rate(self) -> float:
         return self.requests / self.seconds
 
+    def describe_costs(self, records_each: int = 1) -> str:
+        """Say what a record cost the service, and how far the load generator was from its end."""
+        each_us = self.service_cpu_s / (self.requests * records_each) * 1e6
+        return f"{each_us:.0f} µs of CPU a record; load generator {self.cpu_share:.0%} of a core"
 
-def drive(port: int, file: Path, clients: int, lines: int = 0) -> Load:
+
+def drive(served: Serving, file: Path, clients: int, lines: int = 0) -> Load:
     """Run the load generator in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.load", str(port), str(file)]
+    command = [sys.executable, "-m", "tests.bench.load", str(served.port), str(file)]
     command += [str(clients), str(LONGEST_S), str(lines)]
+    before_s = processes.cpu_s(served.pid)
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=LONGEST_S * 3)
-    measured = Load(**json.loads(done.stdout))
+    used_s = processes.cpu_s(served.pid) - before_s
+    measured = Load(**json.loads(done.stdout), service_cpu_s=used_s)
     if measured.first_error:
         print(f"  the service answered: {measured.first_error}", file=sys.stderr)
     return measured
@@ -77,11 +85,11 @@ def measure(run: Run, store: str, workers: int) -> None:
     place = found(store, folder, server, run.stock)
     requests = _prepare(run, folder)
     around = _measure_around(run, section, store, folder, requests)
-    with serving(place, workers) as port:
-        drive(port, requests["warm-up"], CLIENTS)
-        lone = drive(port, requests["lone"], 1)
-        single = drive(port, requests["single"], CLIENTS)
-        batches = drive(port, requests["batches"], BATCH_CLIENTS, BATCH_RECORDS)
+    with serving(place, workers) as served:
+        drive(served, requests["warm-up"], CLIENTS)
+        lone = drive(served, requests["lone"], 1)
+        single = drive(served, requests["single"], CLIENTS)
+        batches = drive(served, requests["batches"], BATCH_CLIENTS, BATCH_RECORDS)
     _report_single(run, section, workers, single, around)
     _report_batches(run, section, workers, batches, around)
     _report_lone(run, section, lone, around)
@@ -112,9 +120,9 @@ def _prepare(run: Run, folder: Path) -> dict[str, Path]:
 def _measure_around(
     run: Run, section: str, store: str, folder: Path, requests: dict[str, Path]
 ) -> _Around:
-    with serving_bare(folder, 1) as port:
-        drive(port, requests["warm-up"], CLIENTS)
-        bare = drive(port, requests["single"], CLIENTS)
+    with serving_bare(folder) as served:
+        drive(served, requests["warm-up"], CLIENTS)
+        bare = drive(served, requests["single"], CLIENTS)
     flushes = ceilings.measure_flush(folder, _FLUSHES)
     commits = ceilings.measure_commit(folder, run.server_of(store), _FLUSHES)
     around = _Around(
@@ -122,7 +130,7 @@ def _measure_around(
         ceilings.measure_verify_rates(run.pool, run.cores),
         ceilings.median_of("bare flush", flushes),
     )
-    busy = f"load generator {bare.cpu_share:.0%} of a core"
+    busy = bare.describe_costs()
     for name, value, unit, note in (
         ("ceiling: bare uvicorn, one process", bare.rate, "req/s", busy),
         ("ceiling: PyNaCl verifies, one core", around.verify.one_core.value, "sig/s", ""),
@@ -137,7 +145,7 @@ def _measure_around(
 
 def _report_single(run: Run, section: str, workers: int, done: Load, around: _Around) -> None:
     add, errors = run.report.add, done.errors
-    note = f"load generator {done.cpu_share:.0%} of a core"
+    note = done.describe_costs()
     name = f"one record a request, {CLIENTS} clients"
     target = _ONE_BY_ONE.get(workers)
     add(Figure(section, name, done.rate, "rec/s", around.bare, target, errors, note))
@@ -149,8 +157,8 @@ def _report_batches(run: Run, section: str, workers: int, done: Load, around: _A
     add, errors = run.report.add, done.errors
     verify = around.verify.one_core if workers == 1 else around.verify.two_cores
     name = f"batches of {BATCH_RECORDS}, {BATCH_CLIENTS} clients"
-    rate = done.rate * BATCH_RECORDS
-    add(Figure(section, name, rate, "rec/s", verify, _IN_BATCHES.get(workers), errors))
+    rate, note = done.rate * BATCH_RECORDS, done.describe_costs(BATCH_RECORDS)
+    add(Figure(section, name, rate, "rec/s", verify, _IN_BATCHES.get(workers), errors, note))
     add(Figure(section, f"{name}, p50 of a batch", done.p50_ms, "ms", errors=errors))
     add(Figure(section, f"{name}, p99 of a batch", done.p99_ms, "ms", errors=errors))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger_core.formats.vkey import format_vkey
-from tests.bench import ceilings, filling
+from tests.bench import ceilings, filling, processes
 from tests.bench.figures import Ceiling, Figure, Target
 from tests.bench.place import Place, found, opened
 from tests.bench.run import Run
@@ -89,10 +89,7 @@ def _verify(run: Run, entries: int, archive: Path, policy: Path) -> float:
 
 
 class _Memory(threading.Thread):
-    """Looks at what a process and its children hold, until the process ends (Linux only).
-
-    Pages that processes share count once: each is charged its share (PSS).
-    """
+    """Looks at what a process and its children hold, until the process ends (Linux only)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -100,26 +97,9 @@ class _Memory(threading.Thread):
         self.together_mb = self.largest_mb = 0.0
 
     def run(self) -> None:
-        root = Path(f"/proc/{self._pid}")
-        while held := [_held_mb(each) for each in (root, *_children(root))]:
-            if not sum(held):
+        while held := [processes.held_mb(each) for each in processes.family(self._pid)]:
+            if not sum(held):  # Ended, but not yet waited for.
                 return
             self.together_mb = max(self.together_mb, sum(held))
             self.largest_mb = max(self.largest_mb, *held)
             time.sleep(_LOOK_EVERY_S)
-
-
-def _children(process: Path) -> list[Path]:
-    try:
-        pids = (process / "task" / process.name / "children").read_text().split()
-    except OSError:  # It has ended.
-        return []
-    return [Path(f"/proc/{pid}") for pid in pids]
-
-
-def _held_mb(process: Path) -> float:
-    try:
-        lines = (process / "smaps_rollup").read_text().splitlines()
-    except OSError:  # It has ended, or this is not Linux.
-        return 0.0
-    return next((int(line.split()[1]) / 1e3 for line in lines if line.startswith("Pss:")), 0.0)
