@@ -1,7 +1,7 @@
 # The service, as one image. Build it from the root of the repository:
 #
 #   docker build --tag ledgergrid .
-#   docker run --publish 8000:8000 --volume ledgergrid:/data ledgergrid
+#   docker run --publish 8080:8080 --volume ledgergrid:/data ledgergrid
 
 FROM python:3.11-slim AS build
 
@@ -38,12 +38,12 @@ RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin
     && install --directory --owner 10001 --group 10001 --mode 0700 /data
 USER 10001:10001
 VOLUME /data
-EXPOSE 8000
+EXPOSE 8080
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
 
 # Group commits in flight are finished when the service is asked to stop.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["ledgergrid"]
-CMD ["serve", "--host", "0.0.0.0", "--port", "8000", "--data", "/data"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8080", "--data", "/data"]

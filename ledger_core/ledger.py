@@ -187,10 +187,12 @@ class Ledger:
         with self._reading() as tx:
             return _check_stored(store.read_entry(tx, self._row.ledger_id, index))
 
-    def entries(self, indexes: Sequence[int] | range) -> list[StoredEntry]:
+    def entries(
+        self, indexes: Sequence[int] | range, *, with_payload: bool = True
+    ) -> list[StoredEntry]:
         """Return those of the named entries that exist, in order of index."""
         with self._reading() as tx:
-            found = store.read_entries(tx, self._row.ledger_id, indexes)
+            found = store.read_entries(tx, self._row.ledger_id, indexes, with_payload=with_payload)
             return [_check_stored(entry) for entry in found]
 
     def index_of(self, record_id: str) -> int:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Integer, bindparam, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Integer,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
@@ -225,22 +235,31 @@ def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[b
 
 
 def read_entries(
-    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
+    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range, *, with_payload: bool = True
 ) -> list[StoredEntry]:
-    """Return the named entries that exist, with payload, in order of index."""
-    e, p = t.entries.c, t.payloads.c
-    mine = e.index.in_(indexes)
-    theirs = p.index.in_(indexes)
-    if isinstance(indexes, range):
-        mine = e.index.between(indexes.start, indexes.stop - 1)
-        theirs = p.index.between(indexes.start, indexes.stop - 1)
-    parts: dict[int, dict[str, Part]] = {}
-    query = select(p.index, p.part, p.salt, p.data).where(p.ledger_id == ledger_id, theirs)
-    for row in tx.execute(query.order_by(p.index, p.part)):
-        parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
-    rows = select(e.index, e.leaf_hash, e.leaf).where(e.ledger_id == ledger_id, mine)
-    found = tx.execute(rows.order_by(e.index))
+    """Return the named entries that exist, in order of index."""
+    e = t.entries.c
+    rows = select(e.index, e.leaf_hash, e.leaf).where(e.ledger_id == ledger_id)
+    found = tx.execute(rows.where(_is_among(e.index, indexes)).order_by(e.index))
+    parts = _read_parts(tx, ledger_id, indexes) if with_payload else {}
     return [StoredEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in found]
+
+
+def _read_parts(
+    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
+) -> dict[int, dict[str, Part]]:
+    p = t.payloads.c
+    rows = select(p.index, p.part, p.salt, p.data).where(p.ledger_id == ledger_id)
+    parts: dict[int, dict[str, Part]] = {}
+    for row in tx.execute(rows.where(_is_among(p.index, indexes)).order_by(p.index, p.part)):
+        parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
+    return parts
+
+
+def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:
+    if isinstance(indexes, range):
+        return column.between(indexes.start, indexes.stop - 1)
+    return column.in_(indexes)
 
 
 def read_entry(tx: Transaction, ledger_id: int, index: int) -> StoredEntry:
