@@ -13,19 +13,21 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from hashlib import sha256
 
 import msgspec
 
 from ledger_core import ids, limits
 from ledger_core.clock import Clock, format_time
-from ledger_core.errors import MalformedError, NotFoundError
+from ledger_core.errors import IntegrityError, MalformedError, NotFoundError
 from ledger_core.fail_points import reach
 from ledger_core.formats import archive
 from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import parse_record
+from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
 from ledger_core.policy.visibility import may_see_payload
 from ledger_core.prover import Prover
@@ -107,13 +109,7 @@ class Exporter:
         yield from self._add(archive.CHECKPOINT, [checkpoint])
         yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
         yield from self._add_context(start, head)
-        rows = _CsvRows()
-        first = archive.segment_of(start)
-        for segment in range(first, end, limits.ARCHIVE_SEGMENT_ENTRIES):
-            stop = min(segment + limits.ARCHIVE_SEGMENT_ENTRIES, end)
-            yield from self._add_segment(segment, max(segment, start), stop, reader, rows)
-            reach("exporter.streaming")
-        yield from self._add(archive.CSV, rows.chunks())
+        yield from self._add_range(start, end, reader)
         for kind in registry.ALL:
             yield from self._add_schemas(kind.name)
         manifest = self._manifest(start, end, head, export)
@@ -171,6 +167,15 @@ class Exporter:
             yield from self._add(archive.context_name(index, "parts"), [frames])
             yield from self._add(archive.context_name(index, "tlog-proof"), [receipt])
 
+    def _add_range(self, start: int, end: int, reader: Audience) -> Iterator[bytes]:
+        with closing(_CsvRows()) as rows:
+            first = archive.segment_of(start)
+            for segment in range(first, end, limits.ARCHIVE_SEGMENT_ENTRIES):
+                stop = min(segment + limits.ARCHIVE_SEGMENT_ENTRIES, end)
+                yield from self._add_segment(segment, max(segment, start), stop, reader, rows)
+                reach("exporter.streaming")
+            yield from self._add(archive.CSV, rows.chunks())
+
     def _add_segment(
         self, segment: int, start: int, stop: int, reader: Audience, rows: _CsvRows
     ) -> Iterator[bytes]:
@@ -191,6 +196,8 @@ class Exporter:
     def _entry_frames(
         self, entry: StoredEntry, reader: Audience, rows: _CsvRows
     ) -> Iterator[bytes]:
+        if tree.leaf_hash(entry.leaf) != entry.leaf_hash:
+            raise IntegrityError(f"entry {entry.index} lost its leaf hash", index=entry.index)
         parsed = parse_entry(entry.leaf)
         record = parse_record(parsed.record)
         shown = may_see_payload(record.type, reader)
@@ -271,11 +278,12 @@ class _CsvRows:
         self._writer.writerow(values)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file, once; it is gone afterwards."""
-        with self._file as file:
-            file.seek(0)
-            while chunk := file.read(1 << 16):
-                yield chunk.encode()
+        self._file.seek(0)
+        while chunk := self._file.read(1 << 16):
+            yield chunk.encode()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _report(manifest: Manifest) -> bytes:
