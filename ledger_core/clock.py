@@ -36,6 +36,7 @@ def format_time(at_ms: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
 
 
+@lru_cache(maxsize=4096)
 def parse_time(text: str) -> int:
     """Parse what :func:`format_time` emits, and nothing else."""
     if not _FORM.fullmatch(text):

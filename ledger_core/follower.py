@@ -7,14 +7,16 @@ followers of one database never fill an entry twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from ledger_core import ids
-from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import parse_record
-from ledger_core.records.model import Payload, decode_payload
+from ledger_core.formats.record import Part, Ref
+from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.registry import find_type
 from ledger_core.storage import store
 from ledger_core.storage.database import Database
@@ -123,13 +125,20 @@ class Follower:
                 self._filled.clear()
         self._note_filled(ledger_id, done)
         while done < size and not self._closing:
-            end = min(done + _CHUNK, size)
-            with self._database.read() as tx:
-                entries = store.read_entries(tx, ledger_id, range(done, end))
+            rows = self._read_rows(ledger_id, range(done, min(done + _CHUNK, size)))
             reach("follower.before-commit")
-            done = self._views.fill(ledger_id, [view_row(entry) for entry in entries])
+            done = self._views.fill(ledger_id, rows)
             reach("follower.after-commit")
             self._note_filled(ledger_id, done)
+
+    def _read_rows(self, ledger_id: int, indexes: range) -> list[ViewRow]:
+        with self._database.read() as tx:
+            entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
+
+            def read_parts(index: int, names: Sequence[str]) -> Mapping[str, Part]:
+                return store.read_parts(tx, ledger_id, index, names)
+
+            return [view_row(entry, read_parts) for entry in entries]
 
     def _note_filled(self, ledger_id: int, size: int) -> None:
         with self._changed:
@@ -141,22 +150,43 @@ class Follower:
             return store.read_head(tx, ledger_id).size
 
 
-def view_row(entry: StoredEntry) -> ViewRow:
-    """Compute what the views say of an entry."""
+class _Seen(msgspec.Struct):
+    """What the views need of a record. It was checked in full when it was admitted."""
+
+    type: str
+    author: str
+    stream: str | None = None
+    refs: tuple[Ref, ...] = ()
+
+
+_SEEN = msgspec.json.Decoder(_Seen)
+
+PartReader = Callable[[int, Sequence[str]], Mapping[str, Part]]
+"""Returns those of an entry's named parts that are there."""
+
+
+def view_row(entry: StoredEntry, read_parts: PartReader) -> ViewRow:
+    """Compute what the views say of an entry; its payload is read only if its type needs it."""
     parsed = parse_entry(entry.leaf)
-    record = parse_record(parsed.record)
+    try:
+        record = _SEEN.decode(parsed.record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
     kind = find_type(record.type)
     columns: Mapping[str, str | int | None] = {}
-    if kind.columns and entry.parts.keys() == record.payload.keys():
-        payload: Payload = decode_payload(kind, record, entry.parts)
-        columns = kind.row(record, payload)
+    if kind.columns:
+        wanted = [name for name, part in kind.parts.items() if part.is_json and part.required]
+        parts = read_parts(entry.index, wanted)
+        # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
+        if len(parts) == len(wanted):
+            columns = kind.row({n: decode_part(kind, n, JSON, p.data) for n, p in parts.items()})
     return ViewRow(
         index=entry.index,
         type=record.type,
         author=record.author,
         received_at=parsed.header.received_at,
         leaf_hash=entry.leaf_hash,
-        stream=record.stream if isinstance(record.stream, str) else None,
+        stream=record.stream,
         refs=[ids.parse_digest(ref.to) for ref in record.refs],
         columns=columns,
     )

@@ -39,7 +39,7 @@ def no_rule(record: Record, payload: Payload) -> None:
     """Accept whatever the schema accepts."""
 
 
-def no_columns(record: Record, payload: Payload) -> Mapping[str, str | int | None]:
+def no_columns(payload: Payload) -> Mapping[str, str | int | None]:
     return {}
 
 
@@ -58,7 +58,7 @@ class RecordType:
     """Raises :class:`PayloadError` for what a schema cannot say."""
     columns: Mapping[str, ColumnKind] = field(default_factory=dict)
     """Columns its view adds, to filter entries by."""
-    row: Callable[[Record, Payload], Mapping[str, str | int | None]] = no_columns
+    row: Callable[[Payload], Mapping[str, str | int | None]] = no_columns
 
 
 def decode_payload(kind: RecordType, record: Record, parts: Mapping[str, Part]) -> Payload:

@@ -74,7 +74,8 @@ class StoredEntry:
 #
 # Built once: making a statement costs more than running it.
 
-_h, _e, _c, _t, _k = t.heads.c, t.entries.c, t.checkpoints.c, t.tiles.c, t.keys.c
+_h, _e, _p = t.heads.c, t.entries.c, t.payloads.c
+_c, _t, _k = t.checkpoints.c, t.tiles.c, t.keys.c
 _LEDGER = bindparam("ledger", type_=BigInteger)
 _START, _END = bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)
 
@@ -91,6 +92,11 @@ _FIND_RECORDS = select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
 _READ_LEAF_HASHES = select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index)
 _READ_LEAVES = select(_e.leaf).where(_IN_RANGE).order_by(_e.index)
+_READ_PARTS = select(_p.part, _p.salt, _p.data).where(
+    _p.ledger_id == _LEDGER,
+    _p.index == bindparam("of", type_=BigInteger),
+    _p.part.in_(bindparam("names", expanding=True)),
+)
 _FIND_TILE = select(_t.hashes).where(
     _t.ledger_id == _LEDGER,
     _t.level == bindparam("level", type_=Integer),
@@ -254,6 +260,14 @@ def _read_parts(
     for row in tx.execute(rows.where(_is_among(p.index, indexes)).order_by(p.index, p.part)):
         parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
     return parts
+
+
+def read_parts(
+    tx: Transaction, ledger_id: int, index: int, names: Sequence[str]
+) -> dict[str, Part]:
+    """Return those of an entry's named payload parts that are there."""
+    rows = tx.execute(_READ_PARTS, {"ledger": ledger_id, "of": index, "names": names})
+    return {row[0]: Part(row[1], row[2]) for row in rows}
 
 
 def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:

@@ -315,7 +315,7 @@ def _decode_payload(given: Given) -> None:
     })  # fmt: skip
     kind = find_type(given["type"])
     payload = decode_payload(kind, made, parts)
-    row = kind.row(made, payload)
+    row = kind.row(payload)
     assert row.keys() == kind.columns.keys(), f"{kind.name} declares other columns than it fills"
 
 

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ledger_core.formats.record import Record
 from ledger_core.records.model import NO_NUL, PartType, Payload, RecordType
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=NO_NUL)]
@@ -24,7 +23,7 @@ class AgentAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ended_at: Name | None = None
 
 
-def _row(record: Record, payload: Payload) -> dict[str, str | int | None]:
+def _row(payload: Payload) -> dict[str, str | int | None]:
     action: AgentAction = payload["body"]
     return {
         "action": action.action,

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ledger_core.formats.record import Record
 from ledger_core.records.model import NO_NUL, PartType, Payload, RecordType
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=NO_NUL)]
@@ -22,7 +21,7 @@ class AgentDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agent_name: Name | None = None
 
 
-def _row(record: Record, payload: Payload) -> dict[str, str | int | None]:
+def _row(payload: Payload) -> dict[str, str | int | None]:
     decision: AgentDecision = payload["body"]
     return {"decision": decision.decision, "session_id": decision.session_id}
 

@@ -26,7 +26,7 @@ def _rule(record: Record, payload: Payload) -> None:
         raise PayloadError("an export covers at least one entry")
 
 
-def _row(record: Record, payload: Payload) -> dict[str, str | int | None]:
+def _row(payload: Payload) -> dict[str, str | int | None]:
     export: Export = payload["body"]
     return {"recipient": export.recipient}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ledger_core.formats.record import Count, Record
+from ledger_core.formats.record import Count
 from ledger_core.records.model import NO_NUL, ColumnKind, PartType, Payload, RecordType
 
 Name = Annotated[str, msgspec.Meta(max_length=500, pattern=NO_NUL)]
@@ -74,7 +74,7 @@ _COLUMNS: dict[str, ColumnKind] = {
 }
 
 
-def _row(record: Record, payload: Payload) -> dict[str, str | int | None]:
+def _row(payload: Payload) -> dict[str, str | int | None]:
     call: LlmCall = payload["call"]
     return {name: getattr(call, name) for name in _COLUMNS}
 

@@ -56,7 +56,7 @@ def test_an_exchange_comes_out_byte_for_byte(request: bytes, response: bytes) ->
 
 def test_what_is_absent_in_a_call_is_unknown_and_not_zero() -> None:
     kind, record, parts = seal_parts("llm.call/1", {"call": json.dumps(CALL).encode()})
-    row = kind.row(record, decode_payload(kind, record, parts))
+    row = kind.row(decode_payload(kind, record, parts))
     assert row["tokens_in"] == 11
     assert row["session_id"] is None
 
@@ -72,7 +72,7 @@ def test_a_row_fills_the_columns_that_its_type_declares(kind: RecordType) -> Non
             for name, part in example.items()
         }
         _, record, parts = seal_parts(kind.name, data)
-        row = kind.row(record, decode_payload(kind, record, parts))
+        row = kind.row(decode_payload(kind, record, parts))
         assert row.keys() == kind.columns.keys()
         for name, value in row.items():
             assert value is None or isinstance(value, kinds[kind.columns[name]])
