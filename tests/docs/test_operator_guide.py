@@ -1,0 +1,101 @@
+"""docs/guides/operator.md is true where it can cost somebody a ledger: the restricted role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from ledger_core.keyring import Keyring
+from ledger_core.ledgers import Ledgers
+from ledger_core.storage.database import open_database
+from ledger_core.storage.guards import check_guards
+from ledger_core.storage.signer_memory import SignerMemory
+from ledger_core.storage.tokens import Tokens
+from tests.docs.pages import blocks, read
+from tests.support.ledgers import SECRET, append_notes, register
+from tests.support.postgresql import Server
+
+PAGE: Final = read("docs/guides/operator.md")
+(GRANTS,) = [each.text for each in blocks(PAGE) if each.language == "sql"]
+ROLE: Final = "ledgergrid_service"
+HISTORY: Final = (
+    "UPDATE entries SET leaf = ''",
+    "DELETE FROM entries",
+    "DELETE FROM payloads",
+    "UPDATE payloads SET data = ''",
+    "UPDATE tiles SET hashes = ''",
+    "DELETE FROM checkpoints",
+    "UPDATE ledgers SET name = 'other'",
+    "DELETE FROM heads",
+    "UPDATE heads SET size = size - 1",
+    "TRUNCATE entries",
+    "ALTER TABLE entries DISABLE TRIGGER ALL",
+    "DROP TABLE payloads",
+    "DROP FUNCTION refuse_change CASCADE",
+)
+
+
+@pytest.fixture
+def restricted_url(postgresql_server: Server) -> Iterator[str]:
+    """Make the tables as their owner, and give the URL of the guide's role."""
+    name = postgresql_server.create_database()
+    with closing(open_database(postgresql_server.url(name))) as owner:
+        owner.migrate()
+    with postgresql_server.connect(name) as connection:
+        connection.autocommit = True
+        for statement in GRANTS.replace("DATABASE ledgergrid", f"DATABASE {name}").split(";\n"):
+            connection.execute(statement.encode())
+    url = make_url(postgresql_server.url(name)).set(username=ROLE, password="choose-one")
+    yield url.render_as_string(hide_password=False)
+    with postgresql_server.connect(name) as connection:
+        connection.execute(f"DROP OWNED BY {ROLE} CASCADE".encode())
+        connection.execute(f"DROP ROLE {ROLE}".encode())
+    postgresql_server.drop_database(name)
+
+
+def test_the_restricted_role_serves_and_cannot_rewrite_history(
+    restricted_url: str, tmp_path: Path
+) -> None:
+    with (
+        closing(open_database(restricted_url)) as database,
+        closing(open_database(f"sqlite:///{tmp_path / 'signer.db'}")) as memory,
+        closing(Ledgers(database, SignerMemory(memory), Keyring(SECRET))) as ledgers,
+    ):
+        database.migrate()
+        ledgers.start()
+        ledger = ledgers.create("main")
+        append_notes(ledger, register(ledger), 300)
+        assert ledger.wait_until_searchable(302, 10) == 302
+        assert b"".join(ledger.export(0, None, "an auditor"))
+        Tokens(database).create("reader", "reader")
+        Tokens(database).revoke("reader")
+        check_guards(database)
+        assert [attempt for attempt in HISTORY if succeeds(attempt, restricted_url)] == []
+
+
+def succeeds(statement: str, url: str) -> bool:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error:
+            return False
+        finally:
+            connection.rollback()
+    return True
+
+
+def test_every_metric_and_path_named_is_there() -> None:
+    sources = read("api/metrics.py") + read("api/routes/health.py")
+    names = re.findall(r"`ledgergrid_([a-z_]+?)(?:_total)?(?:\{\w+\})?`", PAGE)
+    assert [name for name in names if name != "views" and f'"{name}"' not in sources] == []
+    assert [
+        path for path in ("/healthz", "/readyz", "/metrics") if f'"{path}"' not in sources
+    ] == []
