@@ -15,6 +15,7 @@ _ROOMS: Final = (
     "ledger_core.merkle",
     "ledger_core.policy",
     "ledger_core.records",
+    "ledger_core.records.types",
     "ledger_core.storage",
     "api",
     "api.routes",
