@@ -43,7 +43,14 @@ class Follower:
         self.failure: LedgerGridError | None = None
 
     def start(self) -> None:
-        self._filled = self._views.all_progress()
+        filled = self._views.all_progress()
+        with self._database.read() as tx:
+            sizes = store.read_sizes(tx)
+        if any(size > sizes.get(ledger_id, 0) for ledger_id, size in filled.items()):
+            # Views of a longer history than the database's: a backup was restored.
+            self._views.rebuild()
+            filled = {}
+        self._filled = filled
         self._thread.start()
 
     def close(self) -> None:
@@ -117,12 +124,6 @@ class Follower:
 
     def _fill(self, ledger_id: int, size: int) -> None:
         done = self._views.progress(ledger_id)
-        if done > size and done > self._read_size(ledger_id):
-            # Views of a longer history than the database's: a backup was restored.
-            self._views.rebuild()
-            done = 0
-            with self._changed:
-                self._filled.clear()
         self._note_filled(ledger_id, done)
         while done < size and not self._closing:
             rows = self._read_rows(ledger_id, range(done, min(done + _CHUNK, size)))
@@ -144,10 +145,6 @@ class Follower:
         with self._changed:
             self._filled[ledger_id] = size
             self._changed.notify_all()
-
-    def _read_size(self, ledger_id: int) -> int:
-        with self._database.read() as tx:
-            return store.read_head(tx, ledger_id).size
 
 
 class _Seen(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger_core.errors import OutcomeUnknownError, ReadOnlyError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
@@ -35,11 +37,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Run reads in one transaction."""
-        try:
-            with self.engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise _storage_error(error) from error
+        with _telling(), self.engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -51,22 +50,16 @@ class Database:
         with self.dialect.write_lock():
             if self._broken is not None:
                 raise self._broken
-            try:
-                with self.engine.connect().execution_options(write=True) as connection:
-                    yield connection
-                    self._commit(connection)
-            except DBAPIError as error:
-                raise _storage_error(error) from error
+            with _telling(), self.engine.connect().execution_options(write=True) as connection:
+                yield connection
+                self._commit(connection)
 
     @contextmanager
     def use_views(self, *, write: bool = False) -> Iterator[Transaction]:
         """Run one transaction on the views; it commits when the block ends without an error."""
-        try:
-            with self.views.connect().execution_options(write=write) as connection:
-                yield connection
-                connection.commit()
-        except DBAPIError as error:
-            raise _storage_error(error) from error
+        with _telling(), self.views.connect().execution_options(write=write) as connection:
+            yield connection
+            connection.commit()
 
     def _commit(self, connection: Connection) -> None:
         try:
@@ -122,6 +115,14 @@ def _alembic_config() -> Config:
     return config
 
 
-def _storage_error(error: DBAPIError) -> StorageError:
-    # The statement and its parameters stay out of the message: they hold payloads.
-    return StorageError(f"{type(error.orig).__name__}: {error.orig}")
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn whatever a database says into :class:`StorageError`."""
+    try:
+        yield
+    except DBAPIError as error:
+        # The statement and its parameters stay out of the message: they hold payloads.
+        raise StorageError(f"{type(error.orig).__name__}: {error.orig}") from error
+    except (sqlite3.Error, UnicodeDecodeError, PoolTimeoutError) as error:
+        # A damaged SQLite file shows when it is opened, and may not even say so in UTF-8.
+        raise StorageError(f"{type(error).__name__}: {error}") from error

@@ -38,6 +38,8 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
+        # Without it REPLACE deletes rows behind the guards' back.
+        connection.execute("PRAGMA recursive_triggers=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
