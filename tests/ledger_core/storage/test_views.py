@@ -1,0 +1,160 @@
+"""Views: found by every filter, page by page; thrown away and filled again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from ledger_core.errors import MalformedError
+from ledger_core.ledger import Ledger
+from ledger_core.storage.views import SCHEMA, EntryQuery
+from tests.support.ledgers import (
+    START_MS,
+    Author,
+    Replica,
+    Service,
+    append_notes,
+    appended,
+    register,
+)
+from tests.support.tampering import drop_guards
+
+
+def found(ledger: Ledger, **query: Any) -> list[int]:
+    """Search once the views have caught up."""
+    size = ledger.size()
+    assert ledger.wait_until_searchable(size, 30) >= size
+    page = ledger.search(EntryQuery(**query))
+    assert page.size >= size
+    return list(page.indexes)
+
+
+def call(author: Author, model: str, cost: int) -> Any:
+    body = {
+        "action_id": f"call-{cost}",
+        "timestamp": "2026-08-01T10:11:12.345Z",
+        "provider": "openai",
+        "model_id": model,
+        "cost_microusd": cost,
+    }
+    return author.seal("llm.call/1", {"call": msgspec.json.encode(body)})
+
+
+def test_entries_are_found_by_each_filter_and_by_all_of_them(
+    service: Service, ledger: Ledger, author: Author
+) -> None:
+    other = register(ledger)
+    first = appended(ledger.append([author.note("a", stream=("run-1", 0))])[0])
+    service.clock.now_ms += 1_000
+    ledger.append([other.note("b", stream=("run-2", 0)), other.note("c", stream=("run-1", 1))])
+    refers = author.note("d", refs=[("causes", first.leaf_hash), ("answers", first.leaf_hash)])
+    ledger.append([refers])
+    assert found(ledger, type="note/1") == [3, 4, 5, 6]
+    assert found(ledger, type="key/1") == [1, 2]
+    assert found(ledger, author=other.name) == [4, 5]
+    assert found(ledger, stream="run-1") == [3, 5]
+    assert found(ledger, stream="run-1", author=author.name, type="note/1") == [3]
+    assert found(ledger, leaf_hash=first.leaf_hash) == [3]
+    assert found(ledger, ref=first.leaf_hash) == [6]
+    assert found(ledger, received_from=START_MS + 1) == [4, 5, 6]
+    assert found(ledger, received_to=START_MS + 1) == [0, 1, 2, 3]
+    assert found(ledger, received_from=START_MS, received_to=START_MS) == []
+    assert found(ledger, type="nothing/1") == []
+
+
+def test_entries_are_found_by_the_columns_of_their_type(ledger: Ledger, author: Author) -> None:
+    ledger.append([call(author, "small", 5), call(author, "large", 7), call(author, "small", 7)])
+    assert found(ledger, type="llm.call/1", columns={"model_id": "small"}) == [2, 4]
+    assert found(ledger, type="llm.call/1", columns={"cost_microusd": 7}) == [3, 4]
+    both: dict[str, str | int] = {"model_id": "small", "cost_microusd": 7}
+    assert found(ledger, type="llm.call/1", columns=both) == [4]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "column"),
+    [(None, "model_id"), ("note/1", "model_id"), ("llm.call/1", "index"), ("llm.call/1", "x; --")],
+)
+def test_a_column_that_no_view_has_is_refused(
+    ledger: Ledger, type_name: str | None, column: str
+) -> None:
+    with pytest.raises(MalformedError):
+        ledger.search(EntryQuery(type=type_name, columns={column: 1}))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_follow_each_other_and_stay_where_they_were_when_the_log_grows(
+    ledger: Ledger, author: Author, descending: bool
+) -> None:
+    append_notes(ledger, author, 20)
+    expected = found(ledger, type="note/1", descending=descending, limit=100)
+    assert expected == sorted(range(2, 22), reverse=descending)
+    seen: list[int] = []
+    after: int | None = None
+    while True:
+        page = ledger.search(EntryQuery(type="note/1", after=after, limit=7, descending=descending))
+        seen += page.indexes
+        after = page.next
+        if after is None:
+            break
+        assert after == page.indexes[-1]
+        if len(seen) == 7 and descending:
+            append_notes(ledger, author, 3)
+    assert seen == expected
+
+
+def test_another_definition_of_the_views_makes_them_anew(service: Service) -> None:
+    replica = service.open()
+    ledger = replica.ledgers.create("main")
+    append_notes(ledger, register(ledger), 5)
+    assert found(ledger, type="note/1") == [2, 3, 4, 5, 6]
+    forget_version(replica)
+    ledger = service.reopen().ledgers.get("main")
+    assert found(ledger, type="note/1") == [2, 3, 4, 5, 6]
+
+
+def forget_version(replica: Replica) -> None:
+    """Make the views look like another version's, with a table that this one does not have."""
+    prefix = f"{SCHEMA}." if replica.database.dialect.name == "postgresql" else ""
+    with replica.database.use_views(write=True) as tx:
+        tx.execute(text(f"UPDATE {prefix}version SET version = 'of yesterday'"))
+        tx.execute(text(f"CREATE TABLE {prefix}yesterday (n INTEGER)"))
+        tx.execute(text(f"DELETE FROM {prefix}entry_view"))
+
+
+def test_views_of_a_longer_history_than_the_log_are_filled_again(service: Service) -> None:
+    """As after a restored backup: the views beside it know entries that never were."""
+    replica = service.open()
+    for name in ("one", "two"):
+        ledger = replica.ledgers.create(name)
+        append_notes(ledger, register(ledger), 5)
+        assert found(ledger, type="note/1") == [2, 3, 4, 5, 6]
+    prefix = f"{SCHEMA}." if replica.database.dialect.name == "postgresql" else ""
+    service.close()
+    replica = service.open()
+    with replica.database.use_views(write=True) as tx:
+        tx.execute(text(f"UPDATE {prefix}progress SET size = 1000"))
+        tx.execute(text(f'UPDATE {prefix}entry_view SET "index" = "index" + 500'))
+    replica = service.reopen()
+    for name in ("one", "two"):
+        assert found(replica.ledgers.get(name), type="note/1") == [2, 3, 4, 5, 6]
+
+
+def test_a_ledger_whose_payload_was_changed_holds_up_no_other_ledgers_views(
+    service: Service,
+) -> None:
+    replica = service.open()
+    bad, good = replica.ledgers.create("bad"), replica.ledgers.create("good")
+    replica.ledgers.close()
+    author = register(bad)
+    bad.append([call(author, "small", 1)])
+    append_notes(good, register(good), 3)
+    with replica.database.write() as tx:
+        drop_guards(tx)
+        cut = 'UPDATE entries SET leaf = substr(leaf, 1, 100) WHERE "index" = 2 AND ledger_id = 1'
+        tx.execute(text(cut))
+    replica = service.reopen()
+    assert found(replica.ledgers.get("good"), type="note/1") == [2, 3, 4]
+    assert replica.ledgers.follower.failure is not None
