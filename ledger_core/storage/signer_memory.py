@@ -33,18 +33,18 @@ _signed = Table(
     Column("root", LargeBinary, nullable=False),
 )
 
-_FIND = (
-    select(_signed.c.size, _signed.c.root)
-    .where(_signed.c.origin == bindparam("of"))
-    .with_for_update()
-)
+_FIND = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of"))
 _ADD = {
     "sqlite": lite.insert(_signed).on_conflict_do_nothing(),
     "postgresql": pg.insert(_signed).on_conflict_do_nothing(),
 }
 _MOVE = (
     update(_signed)
-    .where(_signed.c.origin == bindparam("of"))
+    .where(
+        _signed.c.origin == bindparam("of"),
+        _signed.c.size == bindparam("known_size"),
+        _signed.c.root == bindparam("known_root"),
+    )
     .values(size=bindparam("new_size"), root=bindparam("new_root"))
 )
 
@@ -84,12 +84,10 @@ class SignerMemory:
 
         Nobody overwrites what they have not seen: it might be of another history.
         """
-        dialect = self._database.dialect.name
+        values = {"of": origin, "new_size": new.size, "new_root": new.root}
         with self._database.write() as tx:
-            if self._find(tx, origin) != known:
-                return False
             if known is None:
                 values = {"origin": origin, "size": new.size, "root": new.root}
-                return tx.execute(_ADD[dialect], values).rowcount == 1
-            tx.execute(_MOVE, {"of": origin, "new_size": new.size, "new_root": new.root})
-        return True
+                return tx.execute(_ADD[self._database.dialect.name], values).rowcount == 1
+            values |= {"known_size": known.size, "known_root": known.root}
+            return tx.execute(_MOVE, values).rowcount == 1
