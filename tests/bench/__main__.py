@@ -1,6 +1,6 @@
 """``make bench``: measure, and show every figure beside its ceiling and its target.
 
-    python -m tests.bench [--quick] [--only NAME]
+    python -m tests.bench [--quick] [--largest N] [--only NAME]
 
 Everything lives in a temporary folder and is gone afterwards; one line of JSON with all figures
 is added to build/bench.jsonl. docs/reference/performance.md says what the figures mean.
@@ -45,7 +45,7 @@ SECTIONS: Final[dict[str, Callable[[Run], None]]] = {
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     chosen = [name for name in SECTIONS if name.startswith(tuple(options.only or ("",)))]
-    sizes = QUICK if options.quick else FULL
+    sizes = (QUICK if options.quick else FULL).up_to(options.largest)
     if free_gb() < _NEEDED_GB[options.quick]:
         print(f"a run needs {_NEEDED_GB[options.quick]} GB in {tempfile.gettempdir()}")
         return 1
@@ -67,12 +67,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure LedgerGrid.")
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute or two")
     parser.add_argument(
+        "--largest",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="let ledgers grow to at most so many entries, at least 1000 (a million)",
+    )
+    parser.add_argument(
         "--only",
         action="append",
         metavar="NAME",
         help=f"sections whose names begin so; may be repeated: {', '.join(SECTIONS)}",
     )
     options = parser.parse_args(arguments)
+    if options.largest < 1_000:
+        parser.error("--largest is at least 1000")
     for name in options.only or ():
         if not any(section.startswith(name) for section in SECTIONS):
             parser.error(f"no section begins with {name}: {', '.join(SECTIONS)}")

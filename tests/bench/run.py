@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,14 @@ class Sizes:
     growth: Sequence[int]
     proofs: int
     archives: Sequence[int]
+
+    def up_to(self, largest: int) -> Sizes:
+        """Return these sizes, with ledgers no larger than so many entries."""
+        growth = [size for size in self.growth if size <= largest]
+        archives = [min(size, largest) for size in self.archives]
+        if archives[0] == archives[-1]:
+            archives = [largest // 10, largest]
+        return replace(self, growth=growth, archives=archives)
 
     @property
     def stock(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -70,7 +71,7 @@ def _verify(run: Run, entries: int, archive: Path, policy: Path) -> float:
     """Verify an archive with all cores; return the processes' peak memory together, in MB."""
     ceiling = ceilings.measure_verify_rates(run.pool, run.cores).all_cores
     command = [sys.executable, "-m", "verifier", str(archive), "--trust", str(policy), "--json"]
-    began = time.perf_counter()
+    began, cpu_before_s = time.perf_counter(), _children_cpu_s()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         memory = _Memory(process.pid)
         memory.start()
@@ -78,14 +79,22 @@ def _verify(run: Run, entries: int, archive: Path, policy: Path) -> float:
         took = time.perf_counter() - began
         memory.join()
     errors = int(process.returncode != 0 or json.loads(report)["entries_checked"] != entries)
-    title = f"verify {entries:,}"
-    run.report.add(Figure(_SECTION, title, entries / took, "entries/s", ceiling, _VERIFY, errors))
+    title, rate = f"verify {entries:,}", entries / took
+    each_us = (_children_cpu_s() - cpu_before_s) / entries * 1e6
+    note = f"{each_us:.0f} µs of CPU an entry"
+    run.report.add(Figure(_SECTION, title, rate, "entries/s", ceiling, _VERIFY, errors, note))
     if memory.together_mb:
         peak = Figure(_SECTION, f"{title}, peak memory together", memory.together_mb, "MB")
         run.report.add(peak)
         largest = f"{title}, largest process"
         run.report.add(Figure(_SECTION, largest, memory.largest_mb, "MB"))
     return memory.together_mb
+
+
+def _children_cpu_s() -> float:
+    """Return the processor time of the processes this one started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Memory(threading.Thread):
