@@ -22,7 +22,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: $(READY)  ## append, endorse, export, verify and be caught cheating, in a minute
+demo: $(READY)  ## append, export, verify and be caught cheating, in a minute
 	$(BIN)/python -m api.demo
 
 serve: $(READY)  ## serve a ledger kept in ./data

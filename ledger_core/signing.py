@@ -42,7 +42,7 @@ class CheckpointSigner:
         with self._lock:
             if self._newest is None or self._newest.size < size:
                 self._remember(Signed(size, root))
-            elif self._newest.size == size and self._newest.root != root:
+            if self._newest is not None and self._newest.size == size and self._newest.root != root:
                 raise ForkError(f"size {size} was signed with another root", index=size - 1)
         return self._sign(Checkpoint(self._ledger.origin, size, root))
 

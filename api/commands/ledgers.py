@@ -1,7 +1,8 @@
-"""``ledgergrid ledger …``: make and list ledgers of a running service."""
+"""``ledgergrid ledger …``: make, show and list ledgers of a running service."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from api.commands.options import DEFAULT_URL, TokenFile, Url
 from api.commands.remote import Remote
 
-app = typer.Typer(no_args_is_help=True, help="Make and list ledgers of a running service.")
+app = typer.Typer(no_args_is_help=True, help="Make, show and list ledgers of a running service.")
 
 
 @app.command()
@@ -30,11 +31,24 @@ def create(
     body: dict[str, Any] = {"name": name, "kind": kind, "operators": operator or []}
     if origin is not None:
         body["origin"] = origin
-    made = Remote(url, token_file).post("/api/v1/ledgers", body).json()
-    print(f"ledger   {made['name']} ({made['kind']})")
-    print(f"origin   {made['origin']}")
-    print(f"log key  {made['log_key']}")
-    print(f"charter  {made['charter']}")
+    _print(Remote(url, token_file).post("/api/v1/ledgers", body).json())
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The ledger's name.")],
+    trust_policy: Annotated[
+        bool, typer.Option("--trust-policy", help="Print a trust policy that names the log.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Show a ledger: its origin, its charter and the log's key."""
+    shown = Remote(url, token_file).get(f"/api/v1/ledgers/{name}").json()
+    if trust_policy:
+        print(f"log {shown['log_key']}\nquorum none")
+    else:
+        _print(shown)
 
 
 @app.command("list")
@@ -48,3 +62,10 @@ def list_(url: Url = DEFAULT_URL, token_file: TokenFile = None) -> None:
         if page["next"] is None:
             return
         after = page["next"]
+
+
+def _print(ledger: Mapping[str, Any]) -> None:
+    print(f"ledger   {ledger['name']} ({ledger['kind']})")
+    print(f"origin   {ledger['origin']}")
+    print(f"log key  {ledger['log_key']}")
+    print(f"charter  {ledger['charter']}")

@@ -14,11 +14,12 @@ import msgspec
 from ledger_core.errors import LedgerGridError, SettingsError
 
 _TIMEOUT_S = 60.0
-_ADVICE = {
+_ADVICE: dict[int | str, str] = {
     401: "set LEDGERGRID_TOKEN or give --token-file",
     403: "use a token with the role that this needs",
     404: "see `ledgergrid ledger list`; a token may be bound to another ledger",
     503: "try again in a moment",
+    "read-only": "the operator's `ledgergrid doctor` says more; trying again does not help",
 }
 
 
@@ -91,6 +92,6 @@ def _check(response: httpx.Response) -> None:
         problem = msgspec.json.decode(response.content, type=dict[str, Any])
     except msgspec.DecodeError:
         raise RemoteError(f"the service answered {response.status_code}, no JSON") from None
-    advice = _ADVICE.get(response.status_code)
+    advice = _ADVICE.get(problem.get("code", "")) or _ADVICE.get(response.status_code)
     text = f"{problem.get('title')}: {problem.get('detail')}"
     raise RemoteError(f"{text} ({advice})" if advice else text)

@@ -11,8 +11,13 @@ from sqlalchemy import BigInteger, Connection, Engine, Integer, LargeBinary, Tab
 
 
 def open_engine(url: str) -> Engine:
-    """Open a PostgreSQL database through psycopg 3."""
-    return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+    """Open a PostgreSQL database through psycopg 3.
+
+    What a role or database may have set otherwise, a commit here is on disk when it returns.
+    A connection that broke while it was idle is found by its next use, which stores nothing.
+    """
+    durable = {"options": "-c synchronous_commit=on"}
+    return create_engine(url, pool_size=20, max_overflow=20, connect_args=durable)
 
 
 class Postgresql:

@@ -70,6 +70,9 @@ class StoredEntry:
     parts: Mapping[str, Part]
 
 
+_FOUNDING = 7162
+"""Number of the advisory lock that orders the founding of ledgers on PostgreSQL."""
+
 # --- statements of the append and proof paths --------------------------------------
 #
 # Built once: making a statement costs more than running it.
@@ -136,7 +139,7 @@ def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
 def lock_ledgers(tx: Transaction) -> None:
     """Keep everyone else from founding a ledger until the commit."""
     if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql("LOCK TABLE ledgers IN SHARE ROW EXCLUSIVE MODE")
+        tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FOUNDING})")
 
 
 def is_taken(tx: Transaction, name: str, origin: str) -> bool:
