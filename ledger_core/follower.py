@@ -135,6 +135,8 @@ class Follower:
     def _read_rows(self, ledger_id: int, indexes: range) -> list[ViewRow]:
         with self._database.read() as tx:
             entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
+            if len(entries) != len(indexes):
+                raise IntegrityError(f"entries are missing between {indexes[0]} and {indexes[-1]}")
 
             def read_parts(index: int, names: Sequence[str]) -> Mapping[str, Part]:
                 return store.read_parts(tx, ledger_id, index, names)

@@ -35,8 +35,8 @@ _signed = Table(
 
 _FIND = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of"))
 _ADD = {
-    "sqlite": lite.insert(_signed).on_conflict_do_nothing(),
-    "postgresql": pg.insert(_signed).on_conflict_do_nothing(),
+    "sqlite": lite.insert(_signed).on_conflict_do_nothing().returning(_signed.c.size),
+    "postgresql": pg.insert(_signed).on_conflict_do_nothing().returning(_signed.c.size),
 }
 _MOVE = (
     update(_signed)
@@ -88,6 +88,6 @@ class SignerMemory:
         with self._database.write() as tx:
             if known is None:
                 values = {"origin": origin, "size": new.size, "root": new.root}
-                return tx.execute(_ADD[self._database.dialect.name], values).rowcount == 1
+                return tx.execute(_ADD[self._database.dialect.name], values).first() is not None
             values |= {"known_size": known.size, "known_root": known.root}
             return tx.execute(_MOVE, values).rowcount == 1
