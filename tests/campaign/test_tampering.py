@@ -62,7 +62,7 @@ def flip_bytes(folder: Path, kept: Kept, offsets: Sequence[int]) -> list[tuple[i
             urls = (f"sqlite:///{here / 'ledger.db'}", f"sqlite:///{here / 'signer.db'}")
             try:
                 found.append((offset, *judge(*urls, kept, here)))
-            except Exception as error:  # Not one of ours: noticed, but not as it should be.
+            except Exception as error:  # noqa: BLE001 - noticed, but not as it should be
                 found.append((offset, "service", f"{UNFORESEEN}{traceback.format_exc()[-600:]}"))
                 assert not isinstance(error, AssertionError)
     return found
