@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from ledger_core.errors import IntegrityError, OutcomeUnknownError, ReadOnlyError, StorageError
 from ledger_core.formats.checkpoint import verify_checkpoint
-from ledger_core.formats.entry import Entry, format_entry, parse_entry
+from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
@@ -67,7 +67,12 @@ def grow_by_hand(replica: Replica, ledger: Ledger, size: int) -> list[bytes]:
     hashes = first + [tree.leaf_hash(b"%d" % index) for index in range(start, size)]
     last = parse_entry(ledger.entry(1).leaf)
     leaf = format_entry(
-        Entry(replace(last.header, index=size - 1, previous=hashes[-2]), last.record)
+        Entry(
+            Header(
+                ledger.origin, size - 1, hashes[-2], last.header.received_at, last.header.signature
+            ),
+            last.record,
+        )
     )
     hashes[-1] = tree.leaf_hash(leaf)
     leaves = {size - 1: leaf}
