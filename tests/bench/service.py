@@ -131,9 +131,10 @@ def _measure_around(
         ceilings.median_of("bare flush", flushes),
     )
     busy = bare.describe_costs()
+    signature = f"{around.verify.cpu_us:.0f} µs of CPU each"
     for name, value, unit, note in (
         ("ceiling: bare uvicorn, one process", bare.rate, "req/s", busy),
-        ("ceiling: PyNaCl verifies, one core", around.verify.one_core.value, "sig/s", ""),
+        ("ceiling: PyNaCl verifies, one core", around.verify.one_core.value, "sig/s", signature),
         ("ceiling: PyNaCl verifies, two cores", around.verify.two_cores.value, "sig/s", ""),
         ("ceiling: flush of a page, p50", around.flush.value, "ms", ""),
         ("ceiling: flush of a page, p99", percentile(flushes, 0.99), "ms", ""),
