@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from msgspec.structs import replace
 from sqlalchemy import text
 
 from ledger_core.errors import IntegrityError, OutcomeUnknownError, ReadOnlyError, StorageError
