@@ -98,7 +98,14 @@ class Exporter:
         if end > head.size:
             raise NotFoundError(f"the ledger has {head.size} entries, not {end}")
         reach("exporter.recorded")
-        return self._write(start, end, head, export, reader)
+        return self._stream(start, end, head, export, reader)
+
+    def _stream(
+        self, start: int, end: int, head: Head, export: Appended, reader: Audience
+    ) -> Iterator[bytes]:
+        with self._zip:  # Closed as well when the reader leaves in the middle.
+            yield from self._write(start, end, head, export, reader)
+        yield self._outlet.take()
 
     def _write(
         self, start: int, end: int, head: Head, export: Appended, reader: Audience
@@ -123,8 +130,6 @@ class Exporter:
         yield from self._add(
             archive.MANIFEST_SIGNATURE, [archive.sign_manifest(raw, self._operator)]
         )
-        self._zip.close()
-        yield self._outlet.take()
 
     # --- the files ---------------------------------------------------------------
 

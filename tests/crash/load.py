@@ -50,7 +50,7 @@ class Work:
 
 
 class Diary:
-    """Two files of JSON lines; a line is whole and on disk when ``write`` returns."""
+    """Two files of JSON lines; a line is whole when ``write`` returns, and on disk if it counts."""
 
     def __init__(self, work: Work) -> None:
         self._lock = threading.Lock()
@@ -63,7 +63,8 @@ class Diary:
             file = self._files[kind]
             file.write(json.dumps(line) + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            if kind == "acked":
+                os.fsync(file.fileno())
 
 
 def main(work: Work) -> None:
