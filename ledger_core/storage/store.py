@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -48,8 +49,7 @@ class Head:
     received_at: int
 
 
-@dataclass(frozen=True)
-class NewEntry:
+class NewEntry(msgspec.Struct, frozen=True):
     """An entry about to be stored, with its payload."""
 
     index: int
@@ -60,8 +60,7 @@ class NewEntry:
     parts: Mapping[str, Part]
 
 
-@dataclass(frozen=True)
-class StoredEntry:
+class StoredEntry(msgspec.Struct, frozen=True):
     """An entry as stored, with the payload parts that are still there."""
 
     index: int
@@ -363,6 +362,8 @@ def put_keys(tx: Transaction, ledger_id: int, changed: Iterable[KeyStanding]) ->
 
 def _parse_roles(text: str) -> frozenset[Role]:
     known: dict[str, Role] = {"operator": "operator", "agent": "agent"}
+    if unknown := set(text.split()) - known.keys():
+        raise IntegrityError(f"a key has roles that do not exist: {sorted(unknown)}")
     return frozenset(known[word] for word in text.split())
 
 
