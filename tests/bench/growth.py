@@ -12,7 +12,7 @@ from typing import Final
 from ledger_core.ledger import Ledger
 from tests.bench import ceilings, filling
 from tests.bench.figures import Ceiling, Figure, Target, percentile
-from tests.bench.place import Place, found, opened
+from tests.bench.place import FOUNDING, Place, found, opened
 from tests.bench.run import Run
 from tests.bench.stock import LEDGER
 from tests.support.postgresql import Server
@@ -21,9 +21,6 @@ _BATCH: Final = 100
 _MOST_BATCHES: Final = 60
 _FILL_SHOWN: Final = 20_000
 """Filling fewer says more about starting processes than about filling."""
-
-_FOUNDING: Final = 2
-"""Entries a ledger has before the stock's: its charter and the agent's key."""
 
 _PROOF_MS: Final = {"sqlite": 1.0, "postgresql": 2.0}
 _STORAGE: Final = Target("ratio at most", 2.2)
@@ -36,11 +33,11 @@ def measure(run: Run, store: str) -> None:
     section = f"growth, {store}"
     run.report.heading(section)
     place = found(store, run.folder / f"growth-{store}", run.server_of(store), run.stock)
-    size, proofs = _FOUNDING, []
+    size, proofs = FOUNDING, []
     for wanted in run.sizes.growth:
         batches = min(_MOST_BATCHES, (wanted - size) // _BATCH)
         to_fill = wanted - size - batches * _BATCH
-        _fill(run, section, place, size - _FOUNDING, to_fill)
+        _fill(run, section, place, size - FOUNDING, to_fill)
         _append(run, section, place, wanted, batches)
         proofs.append(_prove(run, section, place, wanted))
         size = wanted
@@ -68,7 +65,7 @@ def _fill(run: Run, section: str, place: Place, start: int, count: int) -> None:
 
 def _append(run: Run, section: str, place: Place, size: int, batches: int) -> None:
     """Append in this process, the way the service does, until the ledger has ``size``."""
-    start = size - _FOUNDING - batches * _BATCH
+    start = size - FOUNDING - batches * _BATCH
     lines = filling.chunks(run.stock.lines(start, batches * _BATCH), _BATCH)
     with opened(place) as ledgers:
         ledger = ledgers.get(LEDGER)

@@ -77,10 +77,13 @@ class Client(asyncio.Protocol):
         request = self._run.next_request()
         if request is None:
             self._done.set_result(None)
-            self._transport.close()
             return
         self._sent_at = time.perf_counter()
         self._transport.write(request)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -111,10 +114,14 @@ async def drive(port: int, run: Run, clients: int, seconds: float) -> float:
         opened.append((client, done))
     began = time.perf_counter()
     run.deadline = began + seconds
-    for client, _ in opened:
-        client.go_on()
-    await asyncio.gather(*(done for _, done in opened))
-    return time.perf_counter() - began
+    try:
+        for client, _ in opened:
+            client.go_on()
+        await asyncio.gather(*(done for _, done in opened))
+        return time.perf_counter() - began
+    finally:
+        for client, _ in opened:
+            client.close()
 
 
 def read_requests(path: Path) -> list[bytes]:

@@ -27,6 +27,8 @@ from tests.support.postgresql import Server
 
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
+FOUNDING: Final = 2
+"""Entries a ledger has before the stock's: its charter and the agent's key."""
 
 
 class ServiceError(Exception):
@@ -90,10 +92,16 @@ def found(store: str, folder: Path, server: Server | None, stock: Stock) -> Plac
 
 @dataclass(frozen=True)
 class Serving:
-    """A server that answers: its port, and the process that the others descend from."""
+    """A server that answers: its port, the process that the others descend from, its log."""
 
     port: int
     pid: int
+    log: Path
+
+    def logged_errors(self, most: int = 3) -> list[str]:
+        """Return the first errors the service has logged."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if '"level": "error"' in line][:most]
 
 
 @contextmanager
@@ -105,7 +113,7 @@ def serving(place: Place, workers: int) -> Iterator[Serving]:
     log = place.folder / f"service-{workers}.log"
     with running(command, log, place.environment()) as process:
         wait_until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield Serving(port, process.pid)
+        yield Serving(port, process.pid, log)
 
 
 @contextmanager
@@ -119,7 +127,7 @@ def serving_bare(folder: Path) -> Iterator[Serving]:
     log = folder / "bare.log"
     with running(command, log) as process:
         wait_until_ready(f"http://127.0.0.1:{port}/", process, log)
-        yield Serving(port, process.pid)
+        yield Serving(port, process.pid, log)
 
 
 @contextmanager

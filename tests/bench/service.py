@@ -63,7 +63,8 @@ def drive(served: Serving, file: Path, clients: int, lines: int = 0) -> Load:
     used_s = processes.cpu_s(served.pid) - before_s
     measured = Load(**json.loads(done.stdout), service_cpu_s=used_s)
     if measured.first_error:
-        print(f"  the service answered: {measured.first_error}", file=sys.stderr)
+        said = "\n".join([measured.first_error, *served.logged_errors()])
+        print(f"  the service answered: {said}", file=sys.stderr)
     return measured
 
 

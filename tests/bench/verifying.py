@@ -14,7 +14,7 @@ from typing import Final
 from ledger_core.formats.vkey import format_vkey
 from tests.bench import ceilings, filling, processes
 from tests.bench.figures import Ceiling, Figure, Target
-from tests.bench.place import Place, found, opened
+from tests.bench.place import FOUNDING, Place, found, opened
 from tests.bench.run import Run
 from tests.bench.stock import LEDGER
 
@@ -22,13 +22,12 @@ _SECTION: Final = "export and verify, sqlite"
 _VERIFY: Final = Target("ratio at least", 0.9)
 _FLAT: Final = Target("ratio at most", 1.2)
 _LOOK_EVERY_S: Final = 0.2
-_FOUNDING: Final = 2
 
 
 def measure(run: Run) -> None:
     """Export ranges of one ledger and verify each archive."""
     run.report.heading(_SECTION)
-    place = run.grown.get("sqlite") or _fill(run)
+    place = _ledger_to_export(run)
     peaks: list[tuple[int, float]] = []
     for entries in run.sizes.archives:
         archive = run.folder / f"{entries}.zip"
@@ -42,9 +41,14 @@ def measure(run: Run) -> None:
         run.report.add(Figure(_SECTION, name, after, "MB", ceiling, _FLAT))
 
 
-def _fill(run: Run) -> Place:
-    place = found("sqlite", run.folder / "archive", None, run.stock)
-    filling.fill(place, run.stock, 0, max(run.sizes.archives) - _FOUNDING, run.pool)
+def _ledger_to_export(run: Run) -> Place:
+    """Take the ledger that growth left behind, or a new one, and fill up what it lacks."""
+    place = run.grown.get("sqlite") or found("sqlite", run.folder / "archive", None, run.stock)
+    with opened(place) as ledgers:
+        size = ledgers.get(LEDGER).size()
+    missing = max(run.sizes.archives) - size
+    if missing > 0:
+        filling.fill(place, run.stock, size - FOUNDING, missing, run.pool)
     return place
 
 
