@@ -115,7 +115,7 @@ class Audit:
         evidence = Evidence(self._options.evidence, proof)
         with Repeats() as repeats:
             whole = Whole(self._findings, repeats, evidence)
-            self._check_context(manifest, checkpoint, whole, evidence)
+            self._check_context(manifest, signed, whole, evidence)
             self._check_segments(manifest, proof, whole, evidence)
             self._ran(9)
             for finding in repeats.findings():
@@ -185,7 +185,7 @@ class Audit:
     # --- entries -------------------------------------------------------------------
 
     def _check_context(
-        self, manifest: Manifest, checkpoint: Checkpoint, whole: Whole, evidence: Evidence
+        self, manifest: Manifest, signed: bytes, whole: Whole, evidence: Evidence
     ) -> None:
         """Check 12, and 5, 6, 8, 10 and 11 for each entry shown for context."""
         for name in sorted(name for name in self._files if name.endswith(".entry")):
@@ -198,7 +198,7 @@ class Audit:
                 self._read(archive.context_name(index, "tlog-proof"), limits.NOTE_BYTES)
             )
             attempt = self._findings.attempt
-            attempt(checks.check_context, index, receipt, leaf, checkpoint)
+            attempt(checks.check_context, index, receipt, leaf, signed)
             parts = self._read(archive.context_name(index, "parts"), CONTEXT_PARTS_BYTES)
             try:
                 entry = checks.parse_leaf(index, leaf)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NoReturn
 
-from ledger_core import clock, ids
+from ledger_core import clock, ids, limits
 from ledger_core.errors import (
     CommitmentError,
     MalformedError,
@@ -27,8 +27,9 @@ from ledger_core.formats import archive
 from ledger_core.formats import entry as entries
 from ledger_core.formats import record as records
 from ledger_core.formats.archive import Frame, Manifest, RangeProof
-from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
+from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from ledger_core.formats.entry import Entry, Header
+from ledger_core.formats.note import parse_note
 from ledger_core.formats.receipt import Receipt, check_receipt
 from ledger_core.formats.record import Part, Record, SignedRecord
 from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
@@ -86,6 +87,9 @@ def check_layout(manifest: Manifest) -> None:
     scope = manifest.scope
     if not scope.start < scope.end <= scope.size:
         raise MalformedError(f"scope [{scope.start}, {scope.end}) of {scope.size} is no range")
+    segments = (scope.end - archive.segment_of(scope.start)) // limits.ARCHIVE_SEGMENT_ENTRIES
+    if segments > len(manifest.files):
+        raise MalformedError(f"scope of {scope.end - scope.start} entries, but no files for them")
     ids.check_origin(manifest.origin)
     clock.parse_time(manifest.exported_at)
     for each in (manifest.charter, scope.root, *(file.digest for file in manifest.files)):
@@ -330,10 +334,14 @@ def _check_lone_part(kind: RecordType, record: Record, name: str, part: Part) ->
 # --- 12 context, 13 counts, 14 evidence, 15 witnesses --------------------------------
 
 
-def check_context(index: int, receipt: Receipt, leaf: bytes, checkpoint: Checkpoint) -> None:
-    """12: an entry shown for context is proved, at its index, in the same tree."""
+def check_context(index: int, receipt: Receipt, leaf: bytes, signed: bytes) -> None:
+    """12: an entry shown for context is proved, at its index, under the archive's checkpoint."""
     if receipt.index != index:
         refute(12, "tlog-proof", index, receipt.index, Likely.MOVED, index=index)
+    if receipt.checkpoint != signed or not leaf.startswith(receipt.extra):
+        found = "another checkpoint, or another entry's header"
+        refute(12, "tlog-proof", "its own of both", found, Likely.EDITED, index=index)
+    checkpoint = parse_checkpoint(parse_note(signed).text)
     try:
         check_receipt(receipt, leaf, checkpoint)
     except ProofError as error:

@@ -207,7 +207,7 @@ def test_a_missing_segment_is_named_with_its_first_entry() -> None:
 def rewritten(log: Log, index: int, **changes: Any) -> bytes:
     """Return a leaf with a changed header."""
     entry = parse_entry(log.leaves[index])
-    header = entry.header.__class__(**{**vars(entry.header), **changes})
+    header = msgspec.structs.replace(entry.header, **changes)
     return format_entry(Entry(header, entry.record))
 
 
