@@ -8,7 +8,8 @@ verifies a signature.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger_core import ids
 from ledger_core.errors import ForeignLedgerError, PayloadError
@@ -18,8 +19,7 @@ from ledger_core.records.model import Payload, RecordType, decode_payload
 from ledger_core.records.registry import find_type
 
 
-@dataclass(frozen=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A submission that may be given a place, if its author stands and its id is free."""
 
     signed: SignedRecord

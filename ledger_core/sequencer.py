@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import msgspec
+
 from ledger_core import ids
 from ledger_core.admission import Admitted
 from ledger_core.clock import Clock
@@ -45,8 +47,7 @@ from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import Head, LedgerRow, NewEntry
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """Where a record lies.
 
     ``size`` is that of the first checkpoint that covers it, None for this batch's own.
@@ -59,8 +60,7 @@ class Placed:
     is_new: bool
 
 
-@dataclass(frozen=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True):
     """An acknowledged record: durable, and covered by the checkpoint in its receipt."""
 
     index: int
@@ -83,8 +83,7 @@ class _Edge:
     tiles: TileEdge
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(msgspec.Struct, frozen=True):
     """A record id that has its place already."""
 
     index: int

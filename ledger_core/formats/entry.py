@@ -16,7 +16,7 @@ Entry 0 names 32 zero bytes as the leaf hash before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger_core import clock, ids, limits
 from ledger_core.errors import MalformedError, TooLargeError
@@ -28,8 +28,7 @@ NO_PREVIOUS = bytes(32)
 _HEADER_LINES = 6
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """What the ledger adds to a record to give it its place; ``received_at`` is in ms."""
 
     origin: str
@@ -39,8 +38,7 @@ class Header:
     signature: bytes
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A header and the record bytes below it."""
 
     header: Header

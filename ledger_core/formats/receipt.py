@@ -19,7 +19,7 @@ Source: https://c2sp.org/tlog-proof
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger_core import ids, limits
 from ledger_core.errors import MalformedError, ProofError, TooLargeError
@@ -31,8 +31,7 @@ from ledger_core.merkle import tree
 FORMAT = "c2sp.org/tlog-proof@v1"
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """An index, its audit path, a signed checkpoint (a note's bytes) and the entry's header."""
 
     index: int

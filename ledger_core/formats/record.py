@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -89,16 +88,14 @@ class Record(
     saw: Saw | msgspec.UnsetType = msgspec.UNSET
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A payload part in the clear: the salt that hides it and its bytes."""
 
     salt: bytes
     data: bytes
 
 
-@dataclass(frozen=True)
-class SignedRecord:
+class SignedRecord(msgspec.Struct, frozen=True):
     """A record with the bytes that were signed and the signature over them."""
 
     record: Record

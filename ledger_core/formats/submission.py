@@ -17,7 +17,6 @@ Source: https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -28,8 +27,7 @@ from ledger_core.formats import record as records
 from ledger_core.formats.record import Part, SignedRecord
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A signed record and its payload in the clear, by part name."""
 
     signed: SignedRecord

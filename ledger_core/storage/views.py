@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -36,8 +37,7 @@ from ledger_core.storage.database import Database, Transaction
 SCHEMA = "ledgergrid_views"
 
 
-@dataclass(frozen=True)
-class ViewRow:
+class ViewRow(msgspec.Struct, frozen=True):
     """One entry as the views see it; ``columns`` are those its type declares."""
 
     index: int
