@@ -23,9 +23,10 @@ from ledger_core.formats.checkpoint import verify_checkpoint
 from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.storage.database import open_database
 from tests.campaign.probing import By, Kept, Tally, build, judge, opened, verify_export
-from tests.support.ledgers import Service
+from tests.support.ledgers import Service, appended, register, trust_policy
 from tests.support.postgresql import Server
 from tests.support.tampering import TABLES, drop_guards
+from verifier.__main__ import main as verify
 
 pytestmark = pytest.mark.campaign
 
@@ -352,3 +353,20 @@ def test_a_database_and_a_signer_memory_that_both_went_back_are_shown_by_any_rec
         assert verify_export(ledger, first, fast_folder) == 0
         evidence = Kept(**{**vars(first), "receipts": {first.checkpoint.size + 2: newest}})
         assert verify_export(ledger, evidence, fast_folder) != 0
+
+
+def test_a_revoked_key_reinstated_by_hand_writes_nothing_that_the_verifier_takes(
+    service: Service, tmp_path: Path
+) -> None:
+    """Standing is a row in the database; the log itself says who had it."""
+    replica = service.open()
+    ledger = replica.ledgers.create("main")
+    author = register(ledger)
+    ledger.append_as_operator("key/1", author.revocation())
+    with replica.database.write() as tx:
+        tx.execute(text("UPDATE keys SET revoked = NULL"))
+    appended(ledger.append([author.note("by a key that was revoked")])[0])
+    archive, policy = tmp_path / "archive.zip", tmp_path / "policy"
+    archive.write_bytes(b"".join(ledger.export(0, None, "auditor")))
+    policy.write_text(trust_policy(ledger))
+    assert verify([str(archive), "--trust", str(policy), "--jobs", "1"]) == 1
