@@ -97,7 +97,6 @@ class Observer:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         exchange = _Exchange(send, request_id)
         began_s = time.perf_counter()

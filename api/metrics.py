@@ -7,7 +7,7 @@ With several workers each process writes its numbers to files in ``PROMETHEUS_MU
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -38,9 +38,6 @@ class Metrics:
             **mine,
         )  # fmt: skip
         self._records = Counter("records", "Records judged.", ("outcome",), **mine)
-        self._request_records = Histogram(
-            "request_records", "Records in one append request.", buckets=_RECORDS, **mine
-        )
         self._batch_records = Histogram(
             "batch_records", "Records in one transaction.", buckets=_RECORDS, **mine
         )
@@ -57,20 +54,15 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._request_seconds.labels(route).observe(took_s)
 
-    def begin_append(self, records: int) -> None:
-        self._request_records.observe(records)
-        self._waiting.inc(records)
-
-    def end_append(self, records: int) -> None:
-        self._waiting.dec(records)
-
-    def observe_batch(self, records: int) -> None:
-        """Count one batch given places in one transaction."""
+    def observe_batch(self, records: int, waiting: int) -> None:
+        """Count one batch given places in one transaction, and what waits behind it."""
         self._batch_records.observe(records)
+        self._waiting.set(waiting)
 
-    def count_outcome(self, outcome: str) -> None:
-        """Count one judged record: ``new``, ``again`` or an error's code."""
-        self._records.labels(outcome).inc()
+    def count_outcomes(self, outcomes: Mapping[str, int]) -> None:
+        """Count judged records: ``new``, ``again`` or an error's code."""
+        for outcome, count in outcomes.items():
+            self._records.labels(outcome).inc(count)
 
     def open_stream(self) -> None:
         self._streams.inc()

@@ -56,7 +56,10 @@ class _Job:
 
 
 class Pool:
-    """Bounded in records and bytes. All state below is guarded by ``_changed``."""
+    """Bounded in records and bytes. All state below is guarded by ``_changed``.
+
+    ``on_batch`` hears of every batch: its records, and how many wait behind it.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class Pool:
         threads: int = 4,
         max_records: int = limits.POOL_RECORDS,
         max_bytes: int = limits.POOL_BYTES,
-        on_batch: Callable[[int], None] = lambda size: None,
+        on_batch: Callable[[int, int], None] = lambda records, waiting: None,
     ) -> None:
         self._max_records, self._max_bytes = max_records, max_bytes
         self._on_batch = on_batch
@@ -174,7 +177,8 @@ class Pool:
 
     def _append(self, ledger: Appender, jobs: Sequence[_Job]) -> None:
         admitted = [x for job in jobs for x in job.admitted if isinstance(x, Admitted)]
-        self._on_batch(len(admitted))
+        behind = self._records - sum(len(job.raws) for job in jobs)
+        self._on_batch(len(admitted), behind)
         try:
             outcomes = iter(ledger.sequence(admitted) if admitted else [])
         except LedgerGridError as error:

@@ -7,7 +7,7 @@ event loop, and this coroutine sleeps until its batch is durable.
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
+from api.arrivals import Arrivals
 from api.bodies import ClientGoneError
 from api.service import Service
 from ledger_core import clock, ids, limits
@@ -89,6 +90,7 @@ class AppendRoutes:
         self._service = service
         # Ledgers met so far: none is ever removed, and a look-up elsewhere may go to the database.
         self._ledgers: dict[str, Ledger] = {}
+        self._arrivals = Arrivals()
         self._handlers: dict[str, Handler] = {ONE: self._append_one, BATCH: self._append_batch}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,17 +150,9 @@ class AppendRoutes:
         await _send(send, 200, _NDJSON, lines)
 
     async def _submit(self, ledger: Ledger, raws: Sequence[bytes]) -> list[Outcome]:
-        metrics = self._service.metrics
-        metrics.begin_append(len(raws))
-        try:
-            # Shielded, because a record in the pool is on its way whether anyone waits or not.
-            outcomes = await asyncio.shield(
-                asyncio.wrap_future(self._service.pool.submit(ledger, raws))
-            )
-        finally:
-            metrics.end_append(len(raws))
-        for each in outcomes:
-            metrics.count_outcome(_name_outcome(each))
+        done = self._service.pool.submit(ledger, raws)
+        outcomes = await self._arrivals.expect(done)
+        self._service.metrics.count_outcomes(Counter(map(_name_outcome, outcomes)))
         return outcomes
 
 
