@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-CODE   := ledger_core api verifier migrations sdk tests
+CODE   := ledger_core api verifier migrations sdk tests tools
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint format bench campaign conformance pins zipapp clean
@@ -51,7 +51,7 @@ conformance: $(READY)  ## let tools nobody here wrote check us
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/conformance/run
 
 zipapp: $(READY)  ## the verifier as one file, in build/
-	PATH="$(CURDIR)/$(BIN):$$PATH" tools/build-zipapp build/ledgergrid-verify.pyz
+	$(BIN)/python tools/build_zipapp.py build/ledgergrid-verify.pyz
 
 COMPILE = $(BIN)/uv pip compile --python-version 3.11 --universal \
 	--generate-hashes --no-header --no-emit-index-url --quiet $(UPGRADE)
