@@ -15,9 +15,10 @@ def open_engine(url: str) -> Engine:
 
     What a role or database may have set otherwise, a commit here is on disk when it returns.
     A connection that broke while it was idle is found by its next use, which stores nothing.
+    Plans are made for each query: one kept from when a ledger was empty would read all of it.
     """
-    durable = {"options": "-c synchronous_commit=on"}
-    return create_engine(url, pool_size=20, max_overflow=20, connect_args=durable)
+    options = "-c synchronous_commit=on -c plan_cache_mode=force_custom_plan"
+    return create_engine(url, pool_size=20, max_overflow=20, connect_args={"options": options})
 
 
 class Postgresql:
