@@ -34,8 +34,8 @@ from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
-from ledger_core.records.model import Audience
-from ledger_core.records.types.charter import Kind
+from ledger_core.records.model import JSON, Audience, decode_part
+from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
@@ -133,6 +133,16 @@ class Ledger:
         except IntegrityError as error:
             self._sequencer.degrade(error)
             raise
+
+    def check_charter(self) -> None:
+        """Raise :class:`IntegrityError` unless this is the ledger that its charter founded."""
+        entry = self.entry(0)
+        body = entry.parts.get("body")
+        if entry.leaf_hash != self.charter or body is None:
+            raise IntegrityError(f"{self.name}: entry 0 is not its charter", index=0)
+        charter: Charter = decode_part(CHARTER_1, "body", JSON, body.data)
+        if (charter.origin, charter.kind) != (self.origin, self.kind):
+            raise IntegrityError(f"{self.name}: its charter says otherwise", index=0)
 
     @contextmanager
     def _reading(self) -> Iterator[Transaction]:

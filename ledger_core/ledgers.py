@@ -110,6 +110,8 @@ class Ledgers:
         )
         operator = self._keyring.operator(row.origin)
         made = Ledger(row, self._database, self.views, self.follower, signer, operator, self._clock)
+        # What kind of ledger it is decides who may read it: no word but the charter's counts.
+        made.check_charter()
         # A fork does not stop reads: the ledger keeps the reason and says it on every append.
         with contextlib.suppress(ForkError):
             made.check()

@@ -72,6 +72,18 @@ class Database:
                 )
             raise OutcomeUnknownError(f"the commit broke off: {error.orig}") from error
 
+    def remove_damaged_views(self, error: StorageError) -> bool:
+        """Remove the file of the views if ``error`` says that it is damaged; say whether."""
+        path = self.views.url.database
+        cause = error.__cause__
+        original = cause.orig if isinstance(cause, DBAPIError) else cause
+        if self.views is self.engine or path is None or not sqlite.is_damage(original):
+            return False
+        self.views.dispose()
+        for each in (path, f"{path}-wal", f"{path}-shm"):
+            Path(each).unlink(missing_ok=True)
+        return True
+
     def migrate(self) -> None:
         """Bring ground truth to the newest schema."""
         with self.dialect.write_lock(), self.engine.connect() as connection:

@@ -49,6 +49,12 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
     return engine
 
 
+def is_damage(error: BaseException | None) -> bool:
+    """Say whether an error means that the file is not, or no longer, a sound database."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class Sqlite:
     """The dialect: how to write, in bulk and alone."""
 

@@ -127,8 +127,18 @@ class Views:
         return sorted(self._metadata.tables.values(), key=lambda table: table.name)
 
     def ensure(self) -> None:
-        """Make the views if they are missing or of another version; they fill up again."""
-        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
+        """Make the views if they are missing, damaged or of another version; they fill up again."""
+        with self._database.dialect.write_lock():
+            try:
+                self._ensure()
+            except StorageError as error:
+                # A damaged file of views is worth nothing: all that is in it comes from the log.
+                if not self._database.remove_damaged_views(error):
+                    raise
+                self._ensure()
+
+    def _ensure(self) -> None:
+        with self._database.use_views(write=True) as tx:
             if self._metadata.schema:
                 tx.exec_driver_sql("SELECT pg_advisory_xact_lock(7163)")
                 tx.execute(CreateSchema(SCHEMA, if_not_exists=True))

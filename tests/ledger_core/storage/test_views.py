@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import text
 
-from ledger_core.errors import MalformedError
+from ledger_core.errors import IntegrityError, MalformedError
 from ledger_core.ledger import Ledger
 from ledger_core.storage.views import SCHEMA, EntryQuery
 from tests.support.ledgers import (
@@ -16,6 +17,7 @@ from tests.support.ledgers import (
     Author,
     Replica,
     Service,
+    a_service,
     append_notes,
     appended,
     register,
@@ -158,3 +160,26 @@ def test_a_ledger_whose_payload_was_changed_holds_up_no_other_ledgers_views(
     replica = service.reopen()
     assert found(replica.ledgers.get("good"), type="note/1") == [2, 3, 4]
     assert replica.ledgers.follower.failure is not None
+
+
+def test_a_damaged_file_of_views_is_made_anew(sqlite_url: str, tmp_path: Path) -> None:
+    with a_service(sqlite_url, tmp_path) as service:
+        replica = service.open()
+        ledger = replica.ledgers.create("main")
+        append_notes(ledger, register(ledger), 3)
+        path = Path(str(replica.database.views.url.database))
+        service.close()
+        path.write_bytes(b"no database" * 1000)
+        again = service.open().ledgers.get("main")
+        assert found(again, type="note/1") == [2, 3, 4]
+
+
+def test_a_ledger_whose_kind_was_changed_by_hand_is_not_opened(
+    service: Service, ledger: Ledger
+) -> None:
+    replica = service.open()
+    with replica.database.write() as tx:
+        drop_guards(tx)
+        tx.execute(text("UPDATE ledgers SET kind = 'public'"))
+    with pytest.raises(IntegrityError, match="charter says otherwise"):
+        service.reopen().ledgers.get(ledger.name)
