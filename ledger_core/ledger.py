@@ -11,7 +11,7 @@ told in docs/life-of-a-record.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ledger_core import ids
@@ -94,9 +94,14 @@ class Ledger:
         """Parse and check one submission as JSON; touches no storage."""
         return admit(parse_submission(raw), self.origin)
 
-    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
-        """Give admitted records their places in one transaction; one outcome each."""
-        outcomes = self._sequencer.sequence(admitted)
+    def sequence(
+        self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
+        """Give admitted records their places in one transaction; one outcome each.
+
+        ``on_commit`` is called when the next batch may begin.
+        """
+        outcomes = self._sequencer.sequence(admitted, on_commit)
         placed = [each.index for each in outcomes if isinstance(each, Appended)]
         if placed:
             self._follower.ring(self._row.ledger_id, max(placed) + 1)

@@ -5,7 +5,8 @@ A lone append goes through at once; under load the batches grow by themselves.
 
 Worker threads take tasks of two kinds. *Admitting* parses and verifies what arrived, in
 parallel: libsodium releases the interpreter. *Sequencing* gives a ledger's admitted records
-their places, one batch at a time for each ledger.
+their places, one transaction at a time for each ledger; while one batch is remembered by the
+signer and acknowledged, the next may commit.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ class Appender(Protocol):
     def admit(self, raw: bytes) -> Admitted:
         """Parse and check one submission; raises :class:`LedgerGridError`."""
 
-    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
-        """Give records their places, durably."""
+    def sequence(
+        self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
+    ) -> list[Outcome]:
+        """Give records their places, durably; say when the next batch may begin."""
 
 
 class _Job:
@@ -169,18 +172,29 @@ class Pool:
             self._changed.notify(len(self._threads) if self._closing else 1)
 
     def _sequence(self, ledger: Appender, jobs: Sequence[_Job]) -> None:
-        self._guarded(jobs, lambda: self._append(ledger, jobs))
-        with self._changed:
-            self._busy.discard(ledger)
-            if self._waiting or self._closing:
-                self._changed.notify_all()
+        holds = True
 
-    def _append(self, ledger: Appender, jobs: Sequence[_Job]) -> None:
+        def free() -> None:
+            """Let the next batch of this ledger begin; once, for it may have begun."""
+            nonlocal holds
+            if holds:
+                holds = False
+                with self._changed:
+                    self._busy.discard(ledger)
+                    if self._waiting:
+                        self._changed.notify()
+
+        self._guarded(jobs, lambda: self._append(ledger, jobs, free))
+        free()
+
+    def _append(
+        self, ledger: Appender, jobs: Sequence[_Job], on_commit: Callable[[], None]
+    ) -> None:
         admitted = [x for job in jobs for x in job.admitted if isinstance(x, Admitted)]
         behind = self._records - sum(len(job.raws) for job in jobs)
         self._on_batch(len(admitted), behind)
         try:
-            outcomes = iter(ledger.sequence(admitted) if admitted else [])
+            outcomes = iter(ledger.sequence(admitted, on_commit))
         except LedgerGridError as error:
             outcomes = iter([error] * len(admitted))
         for job in jobs:
@@ -204,3 +218,5 @@ class Pool:
         with self._changed:
             self._records -= len(job.raws)
             self._bytes -= job.bytes
+            if self._closing:
+                self._changed.notify_all()

@@ -15,7 +15,7 @@ committed, never an acknowledgement of what is not durable.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -105,7 +105,7 @@ class _Batch:
 
 
 class Sequencer:
-    """One ledger's writer in this process. ``sequence`` may be called by any one thread."""
+    """One ledger's writer in this process; thread-safe, one transaction at a time."""
 
     def __init__(
         self,
@@ -120,27 +120,44 @@ class Sequencer:
         self._signer = signer
         self._prover = prover
         self._clock = clock
-        # Held for a whole batch; guards _edge and read_only.
+        # Held for a whole transaction; guards _edge.
         self._lock = threading.Lock()
         self._edge: _Edge | None = None
         self.read_only: IntegrityError | None = None
 
-    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
-        """Append what may be appended; one refused record does not sink the rest."""
-        with self._lock:
-            if self.read_only is not None:
-                raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
-            try:
-                return self._sequence(admitted)
-            except IntegrityError as error:
-                self.degrade(error)
-                raise
+    def sequence(
+        self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
+        """Append what may be appended; one refused record does not sink the rest.
+
+        ``on_commit`` is called as soon as the next batch may begin: the signer's memory of
+        this one is then written while that one commits.
+        """
+        if not admitted:
+            return []
+        try:
+            with self._lock:
+                if self.read_only is not None:
+                    raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
+                batch, growth, places = self._commit(admitted)
+            on_commit()
+            checkpoint = self._sign(growth) if batch.entries else b""
+            reach("sequencer.after-memory")
+            return [
+                self._acknowledge(each, growth, checkpoint) if isinstance(each, Placed) else each
+                for each in places
+            ]
+        except IntegrityError as error:
+            self.degrade(error)
+            raise
 
     def degrade(self, error: IntegrityError) -> None:
         """Take no appends from now on. Degraded, never wrong: reads that prove go on."""
         self.read_only = self.read_only or error
 
-    def _sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+    def _commit(
+        self, admitted: Sequence[Admitted]
+    ) -> tuple[_Batch, Growth, list[Placed | LedgerGridError]]:
         with self._database.write() as tx:
             head = store.lock_head(tx, self._ledger.ledger_id)
             reach("sequencer.locked")
@@ -151,12 +168,7 @@ class Sequencer:
             reach("sequencer.before-commit")
         reach("sequencer.after-commit")
         self._edge = grown
-        checkpoint = self._sign(growth) if batch.entries else b""
-        reach("sequencer.after-memory")
-        return [
-            self._acknowledge(each, growth, checkpoint) if isinstance(each, Placed) else each
-            for each in places
-        ]
+        return batch, growth, places
 
     def _sign(self, growth: Growth) -> bytes:
         """Sign what was just committed. If that cannot be, its authors must ask again."""

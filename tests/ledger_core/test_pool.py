@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,11 +52,13 @@ class Slow:
     def admit(self, raw: bytes) -> Admitted:
         return self._ledger.admit(raw)
 
-    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+    def sequence(
+        self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
+    ) -> list[Outcome]:
         self.entered.set()
         assert self.go.wait(30)
         self.batches.append(len(admitted))
-        return self._ledger.sequence(admitted)
+        return self._ledger.sequence(admitted, on_commit)
 
 
 def raw(author: Author, value: object = "") -> bytes:
@@ -147,7 +149,9 @@ def test_a_storage_that_fails_tells_everyone_in_the_batch_and_the_pool_goes_on(
     ledger: Ledger, author: Author
 ) -> None:
     class Failing(Slow):
-        def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        def sequence(
+            self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
+        ) -> list[Outcome]:
             raise SignatureError("no storage today")
 
     with a_pool() as pool:
@@ -203,3 +207,35 @@ def test_many_callers_at_once_each_get_their_place(ledger: Ledger, author: Autho
         places = [[appended(each).index for each in future.result(60)] for future in futures]
     assert all(len(set(each)) == 1 for each in places)
     assert sorted(each[0] for each in places) == list(range(2, 202))
+
+
+def test_the_next_batch_commits_while_the_last_is_still_being_acknowledged(
+    ledger: Ledger, author: Author
+) -> None:
+    """The signer's memory of one batch and the commit of the next are written side by side."""
+    committed, acknowledge = threading.Semaphore(0), threading.Event()
+
+    class Late:
+        def admit(self, raw: bytes) -> Admitted:
+            return ledger.admit(raw)
+
+        def sequence(
+            self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
+        ) -> list[Outcome]:
+            def after_commit() -> None:
+                on_commit()
+                committed.release()
+                assert acknowledge.wait(30)
+
+            return ledger.sequence(admitted, after_commit)
+
+    late = Late()
+    with a_pool() as pool:
+        first = pool.submit(late, [raw(author)])
+        assert committed.acquire(timeout=30)
+        second = pool.submit(late, [raw(author)])
+        assert committed.acquire(timeout=30)
+        assert not first.done()
+        acknowledge.set()
+        places = [outcome.result(30)[0] for outcome in (first, second)]
+    assert [appended(each).index for each in places] == [2, 3]
