@@ -7,7 +7,7 @@ followers of one database never fill an entry twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,15 +15,16 @@ from ledger_core import ids
 from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import Part, Ref
-from ledger_core.records.model import JSON, decode_part
-from ledger_core.records.registry import find_type
+from ledger_core.formats.record import Part, PartRef, Ref
+from ledger_core.records.model import JSON, RecordType, decode_part
+from ledger_core.records.registry import ALL, find_type
 from ledger_core.storage import store
 from ledger_core.storage.database import Database
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import ViewRow, Views
 
 _CHUNK = 500
+_GROUP_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.2
 _HURRY_S = 0.005
 
@@ -137,11 +138,12 @@ class Follower:
             entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
             if len(entries) != len(indexes):
                 raise IntegrityError(f"entries are missing between {indexes[0]} and {indexes[-1]}")
-
-            def read_parts(index: int, names: Sequence[str]) -> Mapping[str, Part]:
-                return store.read_parts(tx, ledger_id, index, names)
-
-            return [view_row(entry, read_parts) for entry in entries]
+            rows: list[ViewRow] = []
+            for group in _groups(entries):
+                numbers = [entry.index for entry in group]
+                parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
+                rows += [view_row(entry, parts.get(entry.index, {})) for entry in group]
+            return rows
 
     def _note_filled(self, ledger_id: int, size: int) -> None:
         with self._changed:
@@ -149,36 +151,59 @@ class Follower:
             self._changed.notify_all()
 
 
+def _viewed_parts(kind: RecordType) -> list[str]:
+    """Name the payload parts that a type's columns are made of."""
+    return [name for name, part in kind.parts.items() if part.is_json and part.required]
+
+
+_VIEWED_PARTS = sorted({name for kind in ALL if kind.columns for name in _viewed_parts(kind)})
+
+
 class _Seen(msgspec.Struct):
     """What the views need of a record. It was checked in full when it was admitted."""
 
     type: str
     author: str
+    payload: dict[str, PartRef] = {}
     stream: str | None = None
     refs: tuple[Ref, ...] = ()
 
 
 _SEEN = msgspec.json.Decoder(_Seen)
 
-PartReader = Callable[[int, Sequence[str]], Mapping[str, Part]]
-"""Returns those of an entry's named parts that are there."""
 
-
-def view_row(entry: StoredEntry, read_parts: PartReader) -> ViewRow:
-    """Compute what the views say of an entry; its payload is read only if its type needs it."""
-    parsed = parse_entry(entry.leaf)
+def _see(entry: StoredEntry, record: bytes) -> _Seen:
     try:
-        record = _SEEN.decode(parsed.record)
+        return _SEEN.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
+
+
+def _groups(entries: Sequence[StoredEntry]) -> Iterator[list[StoredEntry]]:
+    """Cut entries into groups whose payload, as far as views need it, is read in one query."""
+    group: list[StoredEntry] = []
+    size = 0
+    for entry in entries:
+        payload = _see(entry, parse_entry(entry.leaf).record).payload
+        size += sum(payload[name].size for name in _VIEWED_PARTS if name in payload)
+        group.append(entry)
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def view_row(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
+    """Compute what the views say of an entry, given the parts that its type's columns need."""
+    parsed = parse_entry(entry.leaf)
+    record = _see(entry, parsed.record)
     kind = find_type(record.type)
     columns: Mapping[str, str | int | None] = {}
-    if kind.columns:
-        wanted = [name for name, part in kind.parts.items() if part.is_json and part.required]
-        parts = read_parts(entry.index, wanted)
-        # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
-        if len(parts) == len(wanted):
-            columns = kind.row({n: decode_part(kind, n, JSON, p.data) for n, p in parts.items()})
+    wanted = [name for name in _viewed_parts(kind) if name in parts]
+    # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
+    if kind.columns and len(wanted) == len(_viewed_parts(kind)):
+        columns = kind.row({n: decode_part(kind, n, JSON, parts[n].data) for n in wanted})
     return ViewRow(
         index=entry.index,
         type=record.type,

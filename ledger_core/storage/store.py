@@ -94,9 +94,9 @@ _FIND_RECORDS = select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
 _READ_LEAF_HASHES = select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index)
 _READ_LEAVES = select(_e.leaf).where(_IN_RANGE).order_by(_e.index)
-_READ_PARTS = select(_p.part, _p.salt, _p.data).where(
+_READ_PARTS = select(_p.index, _p.part, _p.salt, _p.data).where(
     _p.ledger_id == _LEDGER,
-    _p.index == bindparam("of", type_=BigInteger),
+    _p.index.in_(bindparam("indexes", expanding=True)),
     _p.part.in_(bindparam("names", expanding=True)),
 )
 _FIND_TILE = select(_t.hashes).where(
@@ -265,11 +265,14 @@ def _read_parts(
 
 
 def read_parts(
-    tx: Transaction, ledger_id: int, index: int, names: Sequence[str]
-) -> dict[str, Part]:
-    """Return those of an entry's named payload parts that are there."""
-    rows = tx.execute(_READ_PARTS, {"ledger": ledger_id, "of": index, "names": names})
-    return {row[0]: Part(row[1], row[2]) for row in rows}
+    tx: Transaction, ledger_id: int, indexes: Sequence[int], names: Sequence[str]
+) -> dict[int, dict[str, Part]]:
+    """Return those of the entries' named payload parts that are there, by index."""
+    rows = tx.execute(_READ_PARTS, {"ledger": ledger_id, "indexes": indexes, "names": names})
+    parts: dict[int, dict[str, Part]] = {}
+    for row in rows:
+        parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
+    return parts
 
 
 def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:

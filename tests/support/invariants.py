@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import select
@@ -10,7 +9,7 @@ from sqlalchemy import select
 from ledger_core import ids
 from ledger_core.follower import view_row
 from ledger_core.formats.entry import NO_PREVIOUS, parse_entry
-from ledger_core.formats.record import Part, check_part
+from ledger_core.formats.record import check_part
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
@@ -106,12 +105,7 @@ def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:
     """Check that what can be searched is what a rebuild would give."""
     size = len(entries)
     assert ledger.wait_until_searchable(size, 30) >= size
-    held = {entry.index: entry.parts for entry in entries}
-
-    def read_parts(index: int, names: Sequence[str]) -> dict[str, Part]:
-        return {name: part for name, part in held[index].items() if name in names}
-
-    rows = [view_row(entry, read_parts) for entry in entries]
+    rows = [view_row(entry, entry.parts) for entry in entries]
     for kind in {row.type for row in rows}:
         expected = [row.index for row in rows if row.type == kind]
         found: list[int] = []
