@@ -1,7 +1,8 @@
 """The follower reads new entries in order, fills the views and wakes those who wait.
 
 Every process has one. Filling is a transaction that begins where the views end, so several
-followers of one database never fill an entry twice.
+followers of one database never fill an entry twice; a lock that nobody waits for lets one of
+them read and compute at a time, while the others look how far it came.
 """
 
 from __future__ import annotations
@@ -124,14 +125,18 @@ class Follower:
         return failure
 
     def _fill(self, ledger_id: int, size: int) -> None:
-        done = self._views.progress(ledger_id)
-        self._note_filled(ledger_id, done)
-        while done < size and not self._closing:
-            rows = self._read_rows(ledger_id, range(done, min(done + _CHUNK, size)))
-            reach("follower.before-commit")
-            done = self._views.fill(ledger_id, rows)
-            reach("follower.after-commit")
+        """Fill one ledger's views, chunk by chunk, as long as no other process does."""
+        while not self._closing:
+            with self._database.filling() as is_ours:
+                done = self._views.progress(ledger_id)
+                if is_ours and done < size:
+                    rows = self._read_rows(ledger_id, range(done, min(done + _CHUNK, size)))
+                    reach("follower.before-commit")
+                    done = self._views.fill(ledger_id, rows)
+                    reach("follower.after-commit")
             self._note_filled(ledger_id, done)
+            if done >= size or not is_ours:
+                return
 
     def _read_rows(self, ledger_id: int, indexes: range) -> list[ViewRow]:
         with self._database.read() as tx:

@@ -61,6 +61,16 @@ class Database:
             yield connection
             connection.commit()
 
+    @contextmanager
+    def filling(self) -> Iterator[bool]:
+        """Say whether this process alone may fill the views meanwhile.
+
+        Spares the others work that only one of them could store; what keeps the views right
+        is the transaction that fills them. Whoever dies lets another one go on.
+        """
+        with _telling(), self.dialect.filling(self.views) as is_ours:
+            yield is_ours
+
     def _commit(self, connection: Connection) -> None:
         try:
             connection.commit()

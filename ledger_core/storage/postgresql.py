@@ -21,6 +21,10 @@ def open_engine(url: str) -> Engine:
     return create_engine(url, pool_size=20, max_overflow=20, connect_args={"options": options})
 
 
+_FILLING = 7164
+"""Number of the advisory lock of whoever fills the views."""
+
+
 class Postgresql:
     """The dialect: how to write, in bulk."""
 
@@ -30,6 +34,15 @@ class Postgresql:
     def write_lock(self) -> Iterator[None]:
         """Let everyone in: the head row's lock orders the writers of one ledger."""
         yield
+
+    @contextmanager
+    def filling(self, views: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may fill the views meanwhile; wait for nobody.
+
+        A transaction of its own holds the lock, so it ends with the connection.
+        """
+        with views.connect() as tx:
+            yield tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_FILLING})").scalar_one()
 
     def is_broken_by(self, error: BaseException | None) -> bool:
         """Say no: a PostgreSQL whose disk fails stops itself and recovers from its log."""

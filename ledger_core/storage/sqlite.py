@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,20 @@ class Sqlite:
                 yield
             finally:
                 os.close(descriptor)
+
+    @contextmanager
+    def filling(self, views: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may fill the views meanwhile; wait for nobody."""
+        path = f"{views.url.database}.lock"
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            is_ours = False
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_ours = True
+            yield is_ours
+        finally:
+            os.close(descriptor)
 
     def is_broken_by(self, error: BaseException | None) -> bool:
         """Say whether a commit's error means that the disk failed; a full disk has not."""

@@ -33,6 +33,7 @@ WORDS: Final = {
     "ledger.db.lock",
     "ledger.db.serving",
     "ledger.views.db",
+    "ledger.views.db.lock",
     "signer.db",
     "signer.db.lock",
 }

@@ -1,0 +1,94 @@
+"""The follower: several of them over one database share the work and outlive each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ledger_core import follower
+from ledger_core.formats.record import Part
+from ledger_core.storage.store import StoredEntry
+from ledger_core.storage.views import EntryQuery, ViewRow
+from tests.support.ledgers import Service, append_notes, register
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30
+
+FILLER = """
+import sys, time
+from ledger_core.storage.database import open_database
+with open_database(sys.argv[1]).filling() as is_ours:
+    print(is_ours, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def a_filler(database_url: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that is filling the views, and does not come to an end."""
+    command = [sys.executable, "-c", FILLER, database_url]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "True\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_two_followers_compute_each_entry_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: Counter[int] = Counter()
+    compute = follower.view_row
+
+    def counted(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
+        computed[entry.index] += 1
+        return compute(entry, parts)
+
+    monkeypatch.setattr(follower, "view_row", counted)
+    replicas = [service.open(), service.open()]
+    replicas[0].ledgers.create("main")
+    ledgers = [replica.ledgers.get("main") for replica in replicas]
+    author = register(ledgers[0])
+    for turn in range(20):
+        append_notes(ledgers[turn % 2], author, 40)
+        for ledger in ledgers:
+            size = ledger.size()
+            assert ledger.wait_until_searchable(size, PATIENCE_S) >= size
+    assert set(computed) == set(range(ledgers[0].size()))
+    assert set(computed.values()) == {1}
+    for ledger in ledgers:
+        assert len(ledger.search(EntryQuery(type="note/1", limit=1000)).indexes) == 800
+
+
+def test_a_follower_takes_over_from_one_that_is_killed_and_looks_on_until_then(
+    service: Service,
+) -> None:
+    ledger = service.open().ledgers.create("main")
+    author = register(ledger)
+    size = ledger.size()
+    assert ledger.wait_until_searchable(size, PATIENCE_S) == size
+    with a_filler(service.database_url) as filler:
+        append_notes(ledger, author, 5)
+        assert ledger.wait_until_searchable(size + 5, 0.5) == size
+        filler.kill()
+        filler.wait()
+        assert ledger.wait_until_searchable(size + 5, PATIENCE_S) == size + 5
+
+
+def test_only_one_process_at_a_time_fills_and_nobody_waits_for_it(service: Service) -> None:
+    one, other = service.open().database, service.open().database
+    began = time.monotonic()
+    with one.filling() as is_ours, other.filling() as is_theirs:
+        assert (is_ours, is_theirs) == (True, False)
+    assert time.monotonic() - began < PATIENCE_S
+    with other.filling() as is_theirs, one.filling() as is_ours:
+        assert (is_ours, is_theirs) == (False, True)
