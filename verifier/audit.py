@@ -206,10 +206,11 @@ class Audit:
                 self._findings.add(refuted.finding)
                 continue
             attempt(checks.check_entry, index, entry.header, manifest.origin)
-            frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals(self._spreader)
+            frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals()
             signed_record = (entry.record, entry.header.signature)
             look_inside(index, signed_record, manifest.origin, frames, self._findings, totals)
             attempt(frames.check_end, index + 1)
+            totals.freeze(self._spreader)
             whole.add_context(index, entry.header, leaf_hash, totals)
 
     def _check_segments(

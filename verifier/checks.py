@@ -263,11 +263,10 @@ def check_type(index: int, record: Record) -> RecordType:
         )
 
 
-def check_id(index: int, record_id: bytes, first: int | None) -> None:
-    """9: no earlier entry, ``first``, has the same id."""
-    if first is not None:
-        found = f"{ids.format_record_id(record_id)}, as entry {first}"
-        refute(9, "id", "an id of its own", found, Likely.REPEATED, index=index)
+def repeated_id(index: int, record_id: bytes, first: int) -> Finding:
+    """9: no earlier entry has the same id, but ``first`` does."""
+    found = f"{ids.format_record_id(record_id)}, as entry {first}"
+    return finding_of(9, "id", "an id of its own", found, Likely.REPEATED, index=index)
 
 
 def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) -> None:

@@ -1,58 +1,96 @@
 """Finds records with the same id without holding all ids (check 9).
 
-Ids are spread over 256 buckets by a secret multiplier, so that nobody can aim many at one. A small
-bucket is in memory, a larger one in a temporary file; at the end one bucket at a time is sorted
-out. Memory at its peak: 16 MiB, or one 256th of all ids, whichever is more.
+Ids are spread over 256 buckets by a secret multiplier, so that nobody can aim many at one. From
+time to time the buckets are written to a temporary file, one after the other: a run. At the end
+one bucket at a time is read from all runs and sorted out. Memory at its peak: one run, or one
+256th of all ids, whichever is more.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from struct import Struct
+from types import TracebackType
 from typing import Final
 
 from verifier import checks
-from verifier.findings import Finding, Refuted
-from verifier.totals import ID_BYTES, INDEX_BYTES
+from verifier.findings import Finding
 
-SPILL_BYTES: Final = 64 * 1024
-_ITEM_BYTES: Final = ID_BYTES + INDEX_BYTES
+BUCKETS: Final = 256
+RUN_BYTES: Final = 1024 * 1024
+
+_ID: Final = Struct("16s")
+_ITEM: Final = Struct(">16sQ")
+"""An id and the index of its entry."""
+
+Spread = Sequence[bytes]
+"""Items by bucket."""
+
+
+def spread(ids: Sequence[str], indexes: Iterable[int], spreader: int) -> Spread:
+    """Spread well-formed ids, each with its index, by a secret odd number of 128 bits."""
+    buckets: list[list[bytes]] = [[] for _ in range(BUCKETS)]
+    raw = bytes.fromhex("".join(ids).replace("-", ""))
+    for (record_id,), index in zip(_ID.iter_unpack(raw), indexes, strict=True):
+        bucket = int.from_bytes(record_id) * spreader >> 120 & 0xFF
+        buckets[bucket].append(_ITEM.pack(record_id, index))
+    return [b"".join(items) for items in buckets]
 
 
 class Repeats:
     """Collects ids with their indexes; tells which came twice."""
 
     def __init__(self) -> None:
-        self._closing = ExitStack()
-        self._buckets: dict[int, tempfile.SpooledTemporaryFile[bytes]] = {}
+        self._file = tempfile.SpooledTemporaryFile(RUN_BYTES)  # noqa: SIM115
+        self._runs: list[array[int]] = []
+        """Where in the file each bucket of a run begins, and the last one ends."""
+        self._waiting: list[Spread] = []
+        self._waiting_bytes = 0
 
     def __enter__(self) -> Repeats:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._closing.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
 
-    def add(self, buckets: Mapping[int, bytes | bytearray]) -> None:
-        """Take ids, each before its index, by bucket."""
-        for number, items in buckets.items():
-            if number not in self._buckets:
-                file = tempfile.SpooledTemporaryFile(SPILL_BYTES)  # noqa: SIM115
-                self._buckets[number] = self._closing.enter_context(file)
-            self._buckets[number].write(items)
+    def add(self, items: Spread) -> None:
+        """Take the ids of a stretch of entries."""
+        self._waiting.append(items)
+        self._waiting_bytes += sum(map(len, items))
+        if self._waiting_bytes >= RUN_BYTES:
+            self._write_run()
+
+    def _write_run(self) -> None:
+        if not self._waiting:
+            return
+        buckets = [b"".join(pieces) for pieces in zip(*self._waiting, strict=True)]
+        self._runs.append(array("Q", accumulate(map(len, buckets), initial=self._file.tell())))
+        self._file.writelines(buckets)
+        self._waiting, self._waiting_bytes = [], 0
 
     def findings(self) -> Iterator[Finding]:
-        """Yield one finding for each record whose id an earlier one has."""
-        for number in sorted(self._buckets):
-            self._buckets[number].seek(0)
-            items = self._buckets[number].read()
+        """Yield one finding for each record whose id an earlier one has; ends the collecting."""
+        self._write_run()
+        for bucket in range(BUCKETS):
             first: dict[bytes, int] = {}
-            for at in range(0, len(items), _ITEM_BYTES):
-                record_id = items[at : at + ID_BYTES]
-                index = int.from_bytes(items[at + ID_BYTES : at + _ITEM_BYTES])
-                try:
-                    checks.check_id(index, record_id, first.get(record_id))
-                except Refuted as refuted:
-                    yield refuted.finding
+            for record_id, index in _ITEM.iter_unpack(self._read(bucket)):
+                if record_id in first:
+                    yield checks.repeated_id(index, record_id, first[record_id])
                 else:
                     first[record_id] = index
+
+    def _read(self, bucket: int) -> bytes:
+        pieces = []
+        for places in self._runs:
+            start, end = places[bucket : bucket + 2]
+            self._file.seek(start)
+            pieces.append(self._file.read(end - start))
+        return b"".join(pieces)

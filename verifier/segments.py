@@ -68,7 +68,7 @@ class Outcome:
 
 def check_segment(source: Source, task: Task) -> Outcome:
     """Read one segment and check its entries."""
-    outcome = Outcome(task, Findings(), Totals(task.spreader))
+    outcome = Outcome(task, Findings(), Totals())
     try:
         if task.entries is None:
             checks.refute(
@@ -85,7 +85,7 @@ def check_segment(source: Source, task: Task) -> Outcome:
         outcome.findings.add(refuted.finding)
     except DamagedError as error:
         outcome.findings.add(damage(error))
-    outcome.totals.freeze()
+    outcome.totals.freeze(task.spreader)
     return outcome
 
 

@@ -79,7 +79,7 @@ class Whole:
         attempt(checks.check_time, index, header.received_at, last.received_at)
 
     def _judge(self, totals: Totals) -> None:
-        self._repeats.add(totals.buckets)
+        self._repeats.add(totals.ids)
         self.governance.replay(totals.decrees, totals.authors, self._findings)
 
     def _grow(self, outcome: Outcome) -> None:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from struct import Struct
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -45,6 +46,8 @@ MANIFEST_TYPE = b"application/vnd.ledgergrid.manifest+json"
 RANGE_PROOF_FORMAT = "ledgergrid/range-proof@v1"
 SIGNATURE_FORMAT = "ledgergrid/manifest-signature@v1"
 PRESENT, WITHHELD = 1, 2
+_FRAME_HEAD = Struct(">QBB")
+_PART_HEAD_BYTES = SALT_BYTES + 4
 _FILE_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
 
 
@@ -68,8 +71,7 @@ def context_name(index: int, kind: Literal["entry", "parts", "tlog-proof"]) -> s
 # --- payload frames --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One payload part of one entry; ``part`` is None where it is withheld."""
 
     index: int
@@ -88,28 +90,28 @@ def format_frame(frame: Frame) -> bytes:
 
 def read_frames(stream: BinaryIO) -> Iterator[Frame]:
     """Read frames one by one; at most one part is in memory at a time."""
-    while head := stream.read(10):
-        if len(head) < 10:
-            head += _read(stream, 10 - len(head))
-        index, status = int.from_bytes(head[:8]), head[8]
+    while head := stream.read(_FRAME_HEAD.size):
+        if len(head) < _FRAME_HEAD.size:
+            head += _read(stream, _FRAME_HEAD.size - len(head))
+        index, status, length = _FRAME_HEAD.unpack(head)
+        rest = _read(stream, length + (_PART_HEAD_BYTES if status == PRESENT else 0))
         try:
-            name = _read(stream, head[9]).decode("ascii")
+            name = rest[:length].decode("ascii")
         except UnicodeDecodeError:
             raise MalformedError(f"part name of entry {index} is not ASCII") from None
-        if status == WITHHELD:
+        if status == PRESENT:
+            yield Frame(index, name, _read_part(stream, index, rest[length:]))
+        elif status == WITHHELD:
             yield Frame(index, name, None)
-        elif status == PRESENT:
-            yield Frame(index, name, _read_part(stream, index))
         else:
             raise MalformedError(f"part {name!r} of entry {index} has unknown status {status}")
 
 
-def _read_part(stream: BinaryIO, index: int) -> Part:
-    salt = _read(stream, SALT_BYTES)
-    size = int.from_bytes(_read(stream, 4))
+def _read_part(stream: BinaryIO, index: int, head: bytes) -> Part:
+    size = int.from_bytes(head[SALT_BYTES:])
     if size > limits.PAYLOAD_PART_BYTES:
         raise TooLargeError(f"a part of entry {index} is larger than {limits.PAYLOAD_PART_BYTES}")
-    return Part(salt, _read(stream, size))
+    return Part(head[:SALT_BYTES], _read(stream, size))
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:
