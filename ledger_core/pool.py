@@ -38,16 +38,24 @@ class Appender(Protocol):
         """Give records their places, durably; say when the next batch may begin."""
 
 
-class _Job:
-    """The records of one caller, on their way through the pool."""
+class Job:
+    """The records of one caller, on their way through the pool.
 
-    def __init__(self, ledger: Appender, raws: Sequence[bytes]) -> None:
+    ``answer`` is called once, by any thread, with an outcome for each record, in order, or with
+    what kept them from having one. Nobody can call a job back: it may be committed already.
+    """
+
+    def __init__(
+        self,
+        ledger: Appender,
+        raws: Sequence[bytes],
+        answer: Callable[[list[Outcome] | BaseException], None],
+    ) -> None:
         self.ledger = ledger
         self.raws = raws
+        self.answer = answer
         self.bytes = sum(map(len, raws))
-        self.future: Future[list[Outcome]] = Future()
-        # Whoever waits may leave; the record is on its way all the same, so nobody can cancel it.
-        self.future.set_running_or_notify_cancel()
+        self.is_finished = False
         self.admitted: list[Admitted | LedgerGridError] = []
 
     def admit(self) -> None:
@@ -75,8 +83,8 @@ class Pool:
         self._max_records, self._max_bytes = max_records, max_bytes
         self._on_batch = on_batch
         self._changed = threading.Condition()
-        self._arrived: deque[_Job] = deque()
-        self._waiting: dict[Appender, list[_Job]] = {}
+        self._arrived: deque[Job] = deque()
+        self._waiting: dict[Appender, list[Job]] = {}
         self._busy: set[Appender] = set()
         self._records = self._bytes = 0
         self._closing = False
@@ -103,24 +111,41 @@ class Pool:
             thread.join()
 
     def submit(self, ledger: Appender, raws: Sequence[bytes]) -> Future[list[Outcome]]:
-        """Queue submissions; the future gives one outcome each, in order.
+        """Queue one caller's submissions; the future gives one outcome each, in order."""
+        future: Future[list[Outcome]] = Future()
+        future.set_running_or_notify_cancel()
 
-        Raises :class:`BusyError` if the pool is full: nothing was taken then.
-        """
-        job = _Job(ledger, raws)
+        def answer(result: list[Outcome] | BaseException) -> None:
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.take([Job(ledger, raws, answer)])
+        return future
+
+    def take(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs of many callers; whom there is no room for is answered :class:`BusyError`."""
+        refused: list[Job] = []
         with self._changed:
-            is_empty = self._records == 0
-            is_full = (
-                self._records + len(raws) > self._max_records
-                or self._bytes + job.bytes > self._max_bytes
-            )
-            if self._closing or (is_full and not is_empty):
-                raise BusyError(f"{self._records} appends are waiting already")
-            self._records += len(raws)
-            self._bytes += job.bytes
-            self._arrived.append(job)
+            for job in jobs:
+                if self._has_room(job):
+                    self._records += len(job.raws)
+                    self._bytes += job.bytes
+                    self._arrived.append(job)
+                else:
+                    refused.append(job)
+            # One thread at first: many at once would only wait for the interpreter.
             self._changed.notify()
-        return job.future
+        for job in refused:
+            job.answer(BusyError(f"{self._records} appends are waiting already"))
+
+    def _has_room(self, job: Job) -> bool:
+        is_full = (
+            self._records + len(job.raws) > self._max_records
+            or self._bytes + job.bytes > self._max_bytes
+        )
+        return not self._closing and (not is_full or self._records == 0)
 
     # --- workers -----------------------------------------------------------------
 
@@ -143,17 +168,19 @@ class Pool:
                     return None
                 self._changed.wait()
 
-    def _take_arrived(self) -> list[_Job]:
-        jobs: list[_Job] = []
+    def _take_arrived(self) -> list[Job]:
+        jobs: list[Job] = []
         records = 0
         while self._arrived and records < _ADMIT_AT_ONCE:
             jobs.append(self._arrived.popleft())
             records += len(jobs[-1].raws)
+        if self._arrived:
+            self._changed.notify()
         return jobs
 
-    def _take_batch(self, ledger: Appender) -> list[_Job]:
+    def _take_batch(self, ledger: Appender) -> list[Job]:
         waiting = self._waiting[ledger]
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         records = 0
         while waiting and (not jobs or records + len(waiting[0].raws) <= limits.SEQUENCE_RECORDS):
             jobs.append(waiting.pop(0))
@@ -162,16 +189,16 @@ class Pool:
             del self._waiting[ledger]
         return jobs
 
-    def _admit(self, jobs: Sequence[_Job]) -> None:
+    def _admit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._guarded([job], job.admit)
         with self._changed:
             for job in jobs:
-                if not job.future.done():
+                if not job.is_finished:
                     self._waiting.setdefault(job.ledger, []).append(job)
             self._changed.notify(len(self._threads) if self._closing else 1)
 
-    def _sequence(self, ledger: Appender, jobs: Sequence[_Job]) -> None:
+    def _sequence(self, ledger: Appender, jobs: Sequence[Job]) -> None:
         holds = True
 
         def free() -> None:
@@ -187,9 +214,7 @@ class Pool:
         self._guarded(jobs, lambda: self._append(ledger, jobs, free))
         free()
 
-    def _append(
-        self, ledger: Appender, jobs: Sequence[_Job], on_commit: Callable[[], None]
-    ) -> None:
+    def _append(self, ledger: Appender, jobs: Sequence[Job], on_commit: Callable[[], None]) -> None:
         admitted = [x for job in jobs for x in job.admitted if isinstance(x, Admitted)]
         behind = self._records - sum(len(job.raws) for job in jobs)
         self._on_batch(len(admitted), behind)
@@ -197,26 +222,30 @@ class Pool:
             outcomes = iter(ledger.sequence(admitted, on_commit))
         except LedgerGridError as error:
             outcomes = iter([error] * len(admitted))
-        for job in jobs:
-            results = [next(outcomes) if isinstance(x, Admitted) else x for x in job.admitted]
-            self._finish(job)
-            job.future.set_result(results)
+        results = [
+            [next(outcomes) if isinstance(x, Admitted) else x for x in job.admitted] for job in jobs
+        ]
+        self._finish(jobs)
+        for job, result in zip(jobs, results, strict=True):
+            job.answer(result)
 
-    def _guarded(self, jobs: Sequence[_Job], step: Callable[[], None]) -> None:
+    def _guarded(self, jobs: Sequence[Job], step: Callable[[], None]) -> None:
         """Run a step; hand an error of our own making to those who wait, not to the thread."""
         try:
             step()
         except BaseException as error:
-            for job in jobs:
-                if not job.future.done():
-                    self._finish(job)
-                    job.future.set_exception(error)
+            left = [job for job in jobs if not job.is_finished]
+            self._finish(left)
+            for job in left:
+                job.answer(error)
             if not isinstance(error, Exception):
                 raise
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, jobs: Sequence[Job]) -> None:
         with self._changed:
-            self._records -= len(job.raws)
-            self._bytes -= job.bytes
+            for job in jobs:
+                job.is_finished = True
+                self._records -= len(job.raws)
+                self._bytes -= job.bytes
             if self._closing:
                 self._changed.notify_all()

@@ -16,8 +16,8 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
-from api.arrivals import Arrivals
 from api.bodies import ClientGoneError
+from api.ferry import Ferry
 from api.service import Service
 from ledger_core import clock, ids, limits
 from ledger_core.errors import LedgerGridError, MalformedError, TooLargeError
@@ -90,7 +90,7 @@ class AppendRoutes:
         self._service = service
         # Ledgers met so far: none is ever removed, and a look-up elsewhere may go to the database.
         self._ledgers: dict[str, Ledger] = {}
-        self._arrivals = Arrivals()
+        self._ferry = Ferry(service.pool)
         self._handlers: dict[str, Handler] = {ONE: self._append_one, BATCH: self._append_batch}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,8 +150,7 @@ class AppendRoutes:
         await _send(send, 200, _NDJSON, lines)
 
     async def _submit(self, ledger: Ledger, raws: Sequence[bytes]) -> list[Outcome]:
-        done = self._service.pool.submit(ledger, raws)
-        outcomes = await self._arrivals.expect(done)
+        outcomes = await self._ferry.submit(ledger, raws)
         self._service.metrics.count_outcomes(Counter(map(_name_outcome, outcomes)))
         return outcomes
 

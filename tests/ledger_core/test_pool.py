@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from ledger_core.admission import Admitted
 from ledger_core.errors import BusyError, MalformedError, SignatureError, StandingError
 from ledger_core.formats.submission import format_submission
 from ledger_core.ledger import Ledger
-from ledger_core.pool import Pool
+from ledger_core.pool import Job, Pool
 from ledger_core.sequencer import Outcome
 from tests.support.ledgers import Author, Service, appended, refused, register
 
@@ -114,11 +115,19 @@ def test_a_full_pool_refuses_at_once_and_takes_again_when_there_is_room(
     with a_pool(max_records=3) as pool:
         taken = [pool.submit(slow, [raw(author, n)]) for n in range(3)]
         with pytest.raises(BusyError) as error:
-            pool.submit(slow, [raw(author)])
+            pool.submit(slow, [raw(author)]).result(30)
         assert error.value.retry_after_s >= 1
         slow.go.set()
         assert wait(taken, 30).not_done == set()
         assert appended(pool.submit(slow, [raw(author)]).result(30)[0]).index == 5
+
+
+def test_of_many_jobs_at_once_those_that_fit_are_taken(ledger: Ledger, author: Author) -> None:
+    answers: dict[int, object] = {}
+    jobs = [Job(ledger, [raw(author, n)], partial(answers.__setitem__, n)) for n in range(5)]
+    with a_pool(max_records=3) as pool:
+        pool.take(jobs)
+    assert [type(answers[n]) for n in range(5)] == [list] * 3 + [BusyError] * 2
 
 
 def test_a_pool_is_bounded_in_bytes_but_takes_what_is_too_large_when_it_is_empty(
@@ -128,7 +137,7 @@ def test_a_pool_is_bounded_in_bytes_but_takes_what_is_too_large_when_it_is_empty
     with a_pool(max_bytes=100) as pool:
         large = pool.submit(slow, [raw(author, "x" * 1_000)])
         with pytest.raises(BusyError):
-            pool.submit(slow, [raw(author)])
+            pool.submit(slow, [raw(author)]).result(30)
         slow.go.set()
         assert appended(large.result(30)[0]).index == 2
 
@@ -198,7 +207,7 @@ def test_closing_finishes_what_was_accepted_and_takes_no_more(
     assert all(each.done() for each in accepted)
     assert sorted(appended(each.result()[0]).index for each in accepted) == list(range(2, 32))
     with pytest.raises(BusyError):
-        pool.submit(ledger, [raw(author)])
+        pool.submit(ledger, [raw(author)]).result(30)
 
 
 def test_many_callers_at_once_each_get_their_place(ledger: Ledger, author: Author) -> None:
