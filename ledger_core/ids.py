@@ -22,6 +22,8 @@ KEY_PREFIX = "ed25519:"
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _LEDGER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[!-*,-~]+")
+# 43 digits hold 258 bits: the last two mean nothing, and must be zero.
+_DIGEST = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -79,6 +81,12 @@ def format_digest(digest: bytes) -> str:
     return DIGEST_PREFIX + encode_base64url(digest)
 
 
+def check_digest(text: str) -> None:
+    """Raise for what :func:`parse_digest` refuses; four times as fast."""
+    if not _DIGEST.fullmatch(text):
+        raise MalformedError(f"digest {text[:60]!r} is not {DIGEST_PREFIX} and base64url")
+
+
 def parse_digest(text: str) -> bytes:
     """Return the 32 bytes of ``sha256:<base64url>``."""
     if not text.startswith(DIGEST_PREFIX):
@@ -113,6 +121,7 @@ def check_ledger_name(text: str) -> None:
         )
 
 
+@lru_cache(maxsize=1024)
 def check_origin(text: str) -> None:
     """Raise unless ``text`` can be an origin (C2SP tlog-checkpoint)."""
     if len(text) > limits.ORIGIN_CHARS or not _ORIGIN.fullmatch(text):

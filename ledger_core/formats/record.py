@@ -146,7 +146,7 @@ def _check_fields(record: Record) -> None:
     if isinstance(record.stream, str) and not _STREAM.fullmatch(record.stream):
         raise MalformedError("stream must be 1 to 64 of A-Z a-z 0-9 . _ : -")
     if isinstance(record.saw, Saw):
-        ids.parse_digest(record.saw.root)
+        ids.check_digest(record.saw.root)
 
 
 @lru_cache(maxsize=1024)
@@ -158,7 +158,7 @@ def check_type_name(name: str) -> None:
 
 def _check_part(name: str, part: PartRef) -> None:
     _check_part_name(name)
-    ids.parse_digest(part.commitment)
+    ids.check_digest(part.commitment)
     _check_media_type(part.media_type)
     if part.size > limits.PAYLOAD_PART_BYTES:
         raise TooLargeError(f"part {name} is larger than {limits.PAYLOAD_PART_BYTES} bytes")
@@ -182,7 +182,7 @@ def _check_refs(refs: tuple[Ref, ...]) -> None:
     if len(set(refs)) != len(refs):
         raise MalformedError("refs name the same entry twice in the same way")
     for ref in refs:
-        ids.parse_digest(ref.to)
+        ids.check_digest(ref.to)
 
 
 def _check_parties(parties: tuple[str, ...]) -> None:

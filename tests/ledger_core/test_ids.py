@@ -92,6 +92,28 @@ def test_a_digest_is_no_key_and_a_key_no_digest(raw: bytes) -> None:
 def test_what_is_nearly_a_digest_is_refused(text: str) -> None:
     with pytest.raises(MalformedError):
         ids.parse_digest(text)
+    with pytest.raises(MalformedError):
+        ids.check_digest(text)
+
+
+@given(made.hashes, st.integers(0, len(DIGEST) - 1), st.characters() | st.sampled_from("AB-_+/=\n"))
+def test_a_digest_is_checked_as_strictly_as_it_is_parsed(raw: bytes, at: int, other: str) -> None:
+    digest = ids.format_digest(raw)
+    ids.check_digest(digest)
+    changed = digest[:at] + other + digest[at + 1 :]
+    try:
+        ids.parse_digest(changed)
+    except MalformedError:
+        with pytest.raises(MalformedError):
+            ids.check_digest(changed)
+    else:
+        ids.check_digest(changed)
+
+
+def test_a_digest_whose_last_digit_holds_bits_that_mean_nothing_is_refused() -> None:
+    for last in "BCD_-/":
+        with pytest.raises(MalformedError):
+            ids.check_digest(DIGEST[:-1] + last)
 
 
 @given(st.integers(0, 2**63 - 1))
