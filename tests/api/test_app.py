@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import OPENAPI_PATH
+from api.app import OPENAPI_PATH, spare_collector
 from tests.api.live import Live, problem
 
 CHECKS = [
@@ -113,3 +114,15 @@ def test_a_request_id_comes_back_if_it_is_one(embedded: Live) -> None:
     assert kept.headers["x-request-id"] == "abc-1"
     assert replaced.headers["x-request-id"] != "a b"
     assert len(fresh.headers["x-request-id"]) == 36
+
+
+def test_what_a_worker_starts_with_is_not_searched_for_garbage_again() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        spare_collector()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > thresholds[0]
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
