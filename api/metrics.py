@@ -7,7 +7,7 @@ With several workers each process writes its numbers to files in ``PROMETHEUS_MU
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -37,6 +37,9 @@ class Metrics:
             "http_request_seconds", "Time to the end of an answer.", ("route",), buckets=_SECONDS,
             **mine,
         )  # fmt: skip
+        # Looking labels up costs more than counting.
+        self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._outcomes: dict[str, Counter] = {}
         self._records = Counter("records", "Records judged.", ("outcome",), **mine)
         self._batch_records = Histogram(
             "batch_records", "Records in one transaction.", buckets=_RECORDS, **mine
@@ -51,18 +54,28 @@ class Metrics:
     def observe(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count one answered request; status 0 means that nobody waited for the answer."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(route).observe(took_s)
+        bound = self._bound.get((method, route, status))
+        if bound is None:
+            bound = (
+                self._requests.labels(method, route, str(status)),
+                self._request_seconds.labels(route),
+            )
+            self._bound[method, route, status] = bound
+        count, seconds = bound
+        count.inc()
+        seconds.observe(took_s)
 
     def observe_batch(self, records: int, waiting: int) -> None:
         """Count one batch given places in one transaction, and what waits behind it."""
         self._batch_records.observe(records)
         self._waiting.set(waiting)
 
-    def count_outcomes(self, outcomes: Mapping[str, int]) -> None:
+    def count_outcome(self, outcome: str, count: int = 1) -> None:
         """Count judged records: ``new``, ``again`` or an error's code."""
-        for outcome, count in outcomes.items():
-            self._records.labels(outcome).inc(count)
+        bound = self._outcomes.get(outcome)
+        if bound is None:
+            bound = self._outcomes[outcome] = self._records.labels(outcome)
+        bound.inc(count)
 
     def open_stream(self) -> None:
         self._streams.inc()

@@ -129,9 +129,10 @@ class AppendRoutes:
         intake = self._service.intake
         raw = await intake.read(scope, receive, limits.SUBMISSION_BYTES)
         try:
-            (outcome,) = await self._submit(ledger, [raw])
+            (outcome,) = await self._ferry.submit(ledger, [raw])
         finally:
             intake.release(len(raw))
+        self._service.metrics.count_outcome(_name_outcome(outcome))
         if isinstance(outcome, LedgerGridError):
             raise outcome
         body = _ENCODER.encode(acknowledgement(outcome))
@@ -143,16 +144,13 @@ class AppendRoutes:
         intake = self._service.intake
         body = await intake.read(scope, receive, limits.BATCH_BYTES)
         try:
-            outcomes = await self._submit(ledger, split_lines(body))
+            outcomes = await self._ferry.submit(ledger, split_lines(body))
         finally:
             intake.release(len(body))
+        for name, count in Counter(map(_name_outcome, outcomes)).items():
+            self._service.metrics.count_outcome(name, count)
         lines = b"".join(format_outcome(each) + b"\n" for each in outcomes)
         await _send(send, 200, _NDJSON, lines)
-
-    async def _submit(self, ledger: Ledger, raws: Sequence[bytes]) -> list[Outcome]:
-        outcomes = await self._ferry.submit(ledger, raws)
-        self._service.metrics.count_outcomes(Counter(map(_name_outcome, outcomes)))
-        return outcomes
 
 
 def _name_outcome(outcome: Outcome) -> str:
