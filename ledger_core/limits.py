@@ -27,6 +27,16 @@ NOTE_SIGNATURES: Final = 100
 PROOF_HASHES: Final = 63
 """C2SP tlog-witness section 3: no tree of 2**63 leaves needs more."""
 
+ADD_CHECKPOINT_BYTES: Final = 128 * 1024
+"""A request to a witness. Others take less (litewitness 10 KiB, omniwitness 16 KiB)."""
+
+LOG_LIST_BYTES: Final = 4 * 1024 * 1024
+LOG_LIST_LOGS: Final = 10_000
+"""Logs that this service witnesses."""
+
+COSIGNATURES_BYTES: Final = 64 * 1024
+"""A witness's answer; one line of ML-DSA-44 is 3.3 kB."""
+
 POLICY_BYTES: Final = 1_000_000
 POLICY_LINES: Final = 1_000
 POLICY_NAMES: Final = 256
@@ -48,3 +58,11 @@ ARCHIVE_SEGMENT_ENTRIES: Final = 2_048
 ARCHIVE_FILES: Final = 1_000_000
 ARCHIVE_NAME_CHARS: Final = 200
 ARCHIVE_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+
+RULE_VOICES: Final = 256
+RULE_NODES: Final = 512
+RULE_DEPTH: Final = 8
+PROPOSAL_TTL_S: Final = 10 * 366 * 86_400
+BUNDLE_RECORDS: Final = 64
+MEMBERS: Final = 1_000
+"""Organisations named by one charter."""

@@ -12,7 +12,8 @@ import msgspec
 from ledger_core.errors import CommitmentError, PayloadError
 from ledger_core.formats.record import Part, Record, check_part
 
-Role = Literal["operator", "agent"]
+Role = Literal["operator", "steward", "agent"]
+"""What a key may do: run the log, speak for its member's keys, act."""
 Audience = Literal["public", "members", "operator"]
 ColumnKind = Literal["text", "integer"]
 Payload = Mapping[str, Any]
@@ -53,7 +54,9 @@ class RecordType:
     writers: frozenset[Role]
     audience: Audience = "members"
     is_governance: bool = False
-    """Says who may do what: needed to judge other entries, never erased, always exported."""
+    """Needed to judge other entries: never erased, its payload always exported."""
+    is_constitutional: bool = False
+    """Says who may do what: changes the constitution when it takes effect."""
     rule: Callable[[Record, Payload], None] = no_rule
     """Raises :class:`PayloadError` for what a schema cannot say."""
     columns: Mapping[str, ColumnKind] = field(default_factory=dict)

@@ -8,15 +8,39 @@ from ledger_core.errors import UnknownTypeError
 from ledger_core.records.model import RecordType
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.agent_decision import AGENT_DECISION_1
+from ledger_core.records.types.anchor import ANCHOR_1
+from ledger_core.records.types.audience import AUDIENCE_1
+from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1
+from ledger_core.records.types.closing import CLOSING_1
+from ledger_core.records.types.endorsement import ENDORSEMENT_1
+from ledger_core.records.types.equivocation import EQUIVOCATION_1
 from ledger_core.records.types.export import EXPORT_1
 from ledger_core.records.types.key import KEY_1
+from ledger_core.records.types.key_rotation import KEY_ROTATION_1
 from ledger_core.records.types.llm_call import LLM_CALL_1
+from ledger_core.records.types.log_key import LOG_KEY_1
+from ledger_core.records.types.member import MEMBER_1
 from ledger_core.records.types.note import NOTE_1
+from ledger_core.records.types.outcome import OUTCOME_1
+from ledger_core.records.types.policy import POLICY_1
+from ledger_core.records.types.withdrawal import WITHDRAWAL_1
 
 ALL = (
     CHARTER_1,
     KEY_1,
+    KEY_ROTATION_1,
+    LOG_KEY_1,
+    MEMBER_1,
+    POLICY_1,
+    AUDIENCE_1,
+    ENDORSEMENT_1,
+    WITHDRAWAL_1,
+    BUNDLE_1,
+    OUTCOME_1,
+    EQUIVOCATION_1,
+    ANCHOR_1,
+    CLOSING_1,
     NOTE_1,
     AGENT_ACTION_1,
     AGENT_DECISION_1,

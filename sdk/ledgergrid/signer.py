@@ -15,7 +15,7 @@ from ledger_core.formats import ed25519
 from ledger_core.formats.note import check_key_name
 from ledger_core.formats.record import Record, SignedRecord, seal
 from ledger_core.formats.vkey import NoteSigner, format_skey, parse_skey
-from ledger_core.records.types.key import prove_possession
+from ledger_core.records.possession import prove_possession
 from ledgergrid.files import make_folder, read_bounded, write_durably
 
 _FILE_BYTES = 4096

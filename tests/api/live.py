@@ -17,7 +17,7 @@ from ledger_core import clock, ids
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.submission import Submission, format_submission, seal_json
 from ledger_core.ledger import Ledger
-from ledger_core.records.types.key import prove_possession
+from ledger_core.records.possession import prove_possession
 from ledger_core.storage.tokens import TokenRole
 
 ROUTE = "/api/v1/ledgers"

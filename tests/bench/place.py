@@ -19,7 +19,8 @@ import msgspec
 from ledger_core import ids
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
-from ledger_core.records.types.key import Register, prove_possession
+from ledger_core.records.possession import prove_possession
+from ledger_core.records.types.key import Register
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import SignerMemory
 from tests.bench.stock import LEDGER, ORIGIN, ORIGIN_PREFIX, Stock

@@ -21,7 +21,8 @@ from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.submission import seal_json
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.ledger import Ledger
-from ledger_core.records.types.key import Register, prove_possession
+from ledger_core.records.possession import prove_possession
+from ledger_core.records.types.key import Register
 from ledger_core.storage.database import open_database
 
 _NAME = "conformance"

@@ -11,7 +11,7 @@ from ledger_core import ids
 from ledger_core.errors import MalformedError, SettingsError
 from ledger_core.formats import ed25519
 from ledger_core.formats.vkey import parse_skey
-from ledger_core.records.types.key import possession_message
+from ledger_core.records.possession import possession_message
 from ledgergrid import Signer
 
 

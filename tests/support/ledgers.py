@@ -21,7 +21,8 @@ from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
 from ledger_core.records.model import Role
-from ledger_core.records.types.key import Register, Revoke, prove_possession
+from ledger_core.records.possession import prove_possession
+from ledger_core.records.types.key import Register, Revoke
 from ledger_core.sequencer import Appended, Outcome
 from ledger_core.storage.database import Database, open_database
 from ledger_core.storage.signer_memory import SignerMemory

@@ -1,0 +1,199 @@
+"""Proposals: records that wait until those concerned agree, and how that is decided.
+
+A voice counts only if its key and member stood both when the proposal was made and when it
+spoke, if it came before the proposal's end by the log's own time, and if its voter had not
+spoken yet. Each voter's first word counts; a second one is kept in the log and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from ledger_core.policy.constitution import Constitution, KeyStanding
+from ledger_core.policy.quorum import Voter, holds
+from ledger_core.records.rules import Policy
+from ledger_core.records.types.endorsement import Decision
+from ledger_core.records.types.outcome import Reason, Verdict
+
+_BUNDLE_TAG = b"ledgergrid/bundle-policies@v1\n"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One word that was heard in time from one who stood; ``roles`` are those it spoke with."""
+
+    index: int
+    leaf_hash: bytes
+    key: str
+    member: str | None
+    roles: frozenset[str]
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An entry that waits, or waited. ``ends_at`` in ms of the log's time.
+
+    ``parts``: of a bundle, the leaf hashes of the proposals in it. ``bundle``: of a proposal in
+    one, the bundle's. ``outcome``: index of the entry that ended it.
+    """
+
+    index: int
+    leaf_hash: bytes
+    author: str
+    member: str | None
+    """The author's member."""
+    type: str
+    policies: tuple[bytes, ...]
+    ends_at: int
+    parts: tuple[bytes, ...] = ()
+    bundle: bytes | None = None
+    voices: tuple[Voice, ...] = ()
+    is_withdrawn: bool = False
+    outcome: int | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.outcome is None
+
+    @property
+    def policy_hash(self) -> bytes:
+        """What an endorsement names as its policy: one hash, or a bundle's hash over several."""
+        if len(self.policies) == 1:
+            return self.policies[0]
+        return sha256(_BUNDLE_TAG + b"".join(self.policies)).digest()
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """How a proposal ends, and why."""
+
+    verdict: Verdict
+    reason: Reason
+
+
+def voice_of(
+    constitution: Constitution,
+    proposal: Proposal,
+    key: str,
+    decision: Decision,
+    index: int,
+    leaf_hash: bytes,
+) -> Voice | None:
+    """Return the voice of a key, None unless it stood at the proposal and stands at ``index``."""
+    if not (constitution.stands_at(key, proposal.index) and constitution.stands_at(key, index)):
+        return None
+    member = constitution.keys[key].member
+    roles: frozenset[str] = frozenset()
+    if member is not None:
+        found = constitution.members[member]
+        roles = found.roles_at(proposal.index) & found.roles_at(index)
+    return Voice(index, leaf_hash, key, member, roles, decision)
+
+
+def find_contradiction(proposal: Proposal, voice: Voice) -> Voice | None:
+    """Return an earlier voice of the same key or member that said the opposite."""
+    for earlier in proposal.voices:
+        is_same = earlier.key == voice.key or (
+            voice.member is not None and earlier.member == voice.member
+        )
+        if is_same and earlier.decision != voice.decision:
+            return earlier
+    return None
+
+
+def hear(proposal: Proposal, voice: Voice) -> Proposal:
+    """Add a voice, unless its key has spoken already."""
+    if any(earlier.key == voice.key for earlier in proposal.voices):
+        return proposal
+    return replace(proposal, voices=(*proposal.voices, voice))
+
+
+# --- deciding --------------------------------------------------------------------
+
+
+def decide(constitution: Constitution, proposal: Proposal, now_ms: int) -> Ruling | None:
+    """Return how the proposal ends as things stand, None if it goes on waiting.
+
+    Time comes first: what is not decided before its end has expired.
+    """
+    if proposal.is_withdrawn:
+        return Ruling("withdrawn", "withdrawal")
+    if now_ms >= proposal.ends_at:
+        return Ruling("expired", "time")
+    policies = [constitution.policies[each] for each in proposal.policies]
+    if any(_is_vetoed(policy, proposal) for policy in policies):
+        return Ruling("rejected", "veto")
+    if all(holds(policy.rule, _voters(policy, proposal, "approve")) for policy in policies):
+        return Ruling("confirmed", "quorum")
+    if any(voice.decision == "reject" for voice in proposal.voices) and any(
+        not holds(policy.rule, _possible(constitution, policy, proposal)) for policy in policies
+    ):
+        return Ruling("rejected", "out-of-reach")
+    return None
+
+
+def _is_vetoed(policy: Policy, proposal: Proposal) -> bool:
+    return policy.veto is not None and holds(policy.veto, _voters(policy, proposal, "reject"))
+
+
+def _voter_name(policy: Policy, proposal: Proposal, key: str, member: str | None) -> str | None:
+    """Return as whom a key is counted; None if it has no voice under this policy."""
+    by_member = policy.count_by == "member"
+    if not policy.author_counts and (
+        key == proposal.author or (by_member and member is not None and member == proposal.member)
+    ):
+        return None
+    return member if by_member else key
+
+
+def _first_words(policy: Policy, proposal: Proposal) -> dict[str, Voice]:
+    first: dict[str, Voice] = {}
+    for voice in proposal.voices:
+        name = _voter_name(policy, proposal, voice.key, voice.member)
+        if name is not None:
+            first.setdefault(name, voice)
+    return first
+
+
+def _voters(policy: Policy, proposal: Proposal, decision: Decision) -> Iterator[Voter]:
+    """Yield those whose first word was ``decision``, with all keys that said so."""
+    for name, first in _first_words(policy, proposal).items():
+        if first.decision == decision:
+            keys = frozenset(
+                voice.key
+                for voice in proposal.voices
+                if voice.decision == decision
+                and _voter_name(policy, proposal, voice.key, voice.member) == name
+            )
+            yield Voter(name, first.member, keys, first.roles)
+
+
+def _possible(constitution: Constitution, policy: Policy, proposal: Proposal) -> Iterator[Voter]:
+    """Yield all who agree or, as far as anyone can tell, still may."""
+    first = _first_words(policy, proposal)
+    keys: dict[str, set[str]] = {}
+    for key in constitution.keys.values():
+        name = _voter_name(policy, proposal, key.key, key.member)
+        is_silent = name is not None and (name not in first or first[name].decision == "approve")
+        if name is not None and is_silent and _may_speak(constitution, key, proposal):
+            keys.setdefault(name, set()).add(key.key)
+    for name, own in keys.items():
+        member = constitution.keys[min(own)].member
+        roles = (
+            constitution.members[member].roles_at(proposal.index)
+            if member is not None
+            else frozenset[str]()
+        )
+        yield Voter(name, member, frozenset(own), roles)
+    # A key that agreed and was revoked since still counts.
+    yield from (v for v in _voters(policy, proposal, "approve") if v.name not in keys)
+
+
+def _may_speak(constitution: Constitution, key: KeyStanding, proposal: Proposal) -> bool:
+    if key.revoked is not None or not constitution.stands_at(key.key, proposal.index):
+        return False
+    return key.member is None or constitution.members[key.member].now.status != "removed"

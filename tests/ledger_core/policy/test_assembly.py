@@ -1,0 +1,372 @@
+"""The assembly: proposals end as those concerned agree, once, and nobody's word decides it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger_core import ids
+from ledger_core.errors import StandingError
+from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule
+from ledger_core.records.types.bundle import BUNDLE_1, Bundle
+from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
+from ledger_core.records.types.key import KEY_1, Register, Revoke
+from ledger_core.records.types.member import MEMBER_1, Grant, Remove, Suspend
+from ledger_core.records.types.note import NOTE_1
+from ledger_core.records.types.outcome import OUTCOME_1, Outcome
+from ledger_core.records.types.policy import POLICY_1, LiftPolicy, SetPolicy
+from ledger_core.records.types.withdrawal import WITHDRAWAL_1, Withdrawal
+from tests.support.assemblies import (
+    OPERATOR,
+    Log,
+    agent,
+    founding,
+    make_policy,
+    steward,
+    two_of_three,
+)
+
+
+def log_of(**policy: object) -> Log:
+    return Log(founding(make_policy("note/1", **policy)))
+
+
+# --- confirmed, rejected, withdrawn, expired ---------------------------------------
+
+
+def test_a_record_without_a_policy_takes_effect_at_once() -> None:
+    log = Log(founding())
+    note = log.propose()
+    assert note not in log.assembly.proposals
+    assert log.types() == ["charter/1", "note/1"]
+
+
+def test_a_second_member_confirms_what_the_first_proposed() -> None:
+    log = log_of()
+    note = log.propose()
+    assert log.verdict(note) is None
+    log.endorse(note, agent("birch"))
+    assert log.verdict(note) == "confirmed"
+    assert log.types() == ["charter/1", "note/1", "endorsement/1", "outcome/1"]
+
+
+def test_an_author_that_does_not_count_needs_two_others() -> None:
+    log = log_of(author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("acme", 2))
+    log.endorse(note, agent("birch"))
+    assert log.verdict(note) is None
+    log.endorse(note, agent("cobalt"))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_two_keys_of_one_member_count_once() -> None:
+    log = log_of(author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    log.endorse(note, agent("birch", 2))
+    assert log.verdict(note) is None
+
+
+def test_two_named_keys_of_one_member_count_once_where_members_count() -> None:
+    rule = OutOfRule(2, (KeyRule(agent("birch", 1)), KeyRule(agent("birch", 2))))
+    log = log_of(rule=rule, author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    log.endorse(note, agent("birch", 2))
+    assert log.verdict(note) is None
+
+
+def test_two_keys_of_one_member_count_twice_where_keys_count() -> None:
+    rule = OutOfRule(2, (KeyRule(agent("birch", 1)), KeyRule(agent("birch", 2))))
+    log = log_of(rule=rule, count_by="key")
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    assert log.verdict(note) is None
+    log.endorse(note, agent("birch", 2))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_a_proposal_is_rejected_when_its_quorum_is_out_of_reach() -> None:
+    log = log_of()
+    note = log.propose()
+    log.endorse(note, agent("birch"), "reject")
+    assert log.verdict(note) is None
+    log.endorse(note, agent("cobalt"), "reject")
+    assert log.verdict(note) == "rejected"
+    assert log.acts[-1].payload["body"].reason == "out-of-reach"
+
+
+def test_a_veto_rejects_at_once() -> None:
+    log = log_of(veto=MemberRule("birch"))
+    note = log.propose()
+    log.endorse(note, agent("birch"), "reject")
+    assert (log.verdict(note), log.acts[-1].payload["body"].reason) == ("rejected", "veto")
+
+
+def test_an_author_takes_its_proposal_back_and_nobody_else_does() -> None:
+    log = log_of()
+    note = log.propose()
+    body = Withdrawal(ids.format_digest(note))
+    with pytest.raises(StandingError, match="withdrawn by: author"):
+        log.append(WITHDRAWAL_1, agent("acme", 2), body)
+    log.append(WITHDRAWAL_1, agent("acme"), body)
+    assert log.verdict(note) == "withdrawn"
+
+
+def test_a_colleague_withdraws_where_the_policy_lets_the_member() -> None:
+    log = log_of(withdrawn_by="member")
+    note = log.propose()
+    with pytest.raises(StandingError):
+        log.append(WITHDRAWAL_1, agent("birch"), Withdrawal(ids.format_digest(note)))
+    log.append(WITHDRAWAL_1, agent("acme", 2), Withdrawal(ids.format_digest(note)))
+    assert log.verdict(note) == "withdrawn"
+
+
+@pytest.mark.parametrize(("early_ms", "verdict"), [(1, "confirmed"), (0, "expired")])
+def test_endorsement_at_the_moment_of_expiry_is_late(early_ms: int, verdict: str) -> None:
+    log = log_of(ttl_s=60)
+    note = log.propose()
+    log.now_ms += 60_000 - early_ms
+    log.endorse(note, agent("birch"))
+    assert log.verdict(note) == verdict
+
+
+def test_a_late_endorsement_is_kept_and_changes_nothing() -> None:
+    log = log_of()
+    note = log.propose()
+    log.endorse(note, agent("birch"))
+    ended = log.proposal(note)
+    log.endorse(note, agent("cobalt"))
+    assert log.proposal(note) == ended
+    assert log.types()[-1] == "endorsement/1"
+
+
+def test_an_expired_proposal_gets_its_outcome_from_the_service_and_only_once() -> None:
+    log = log_of(ttl_s=60)
+    note = log.propose()
+    policy = ids.format_digest(log.proposal(note).policy_hash)
+    outcome = Outcome(ids.format_digest(note), policy, "expired", "time")
+    with pytest.raises(StandingError, match="not how the proposal ends"):
+        log.append(OUTCOME_1, OPERATOR, outcome)
+    log.now_ms += 60_000
+    log.append(OUTCOME_1, OPERATOR, outcome)
+    with pytest.raises(StandingError, match="has its outcome"):
+        log.append(OUTCOME_1, OPERATOR, outcome)
+
+
+@pytest.mark.parametrize("verdict", ["confirmed", "rejected", "withdrawn", "expired"])
+def test_no_outcome_is_anyones_to_declare(verdict: str) -> None:
+    log = log_of()
+    note = log.propose()
+    policy = ids.format_digest(log.proposal(note).policy_hash)
+    for reason in ("quorum", "veto", "out-of-reach", "withdrawal", "time"):
+        with pytest.raises(StandingError, match="not how"):
+            log.append(
+                OUTCOME_1, OPERATOR, Outcome(ids.format_digest(note), policy, verdict, reason)
+            )  # type: ignore[arg-type]
+
+
+# --- what an endorsement signs -------------------------------------------------------
+
+
+def test_an_endorsement_counts_for_its_own_proposal_policy_and_end_only() -> None:
+    log = log_of()
+    note, other = log.propose(), log.propose()
+    wrong_policy = log.endorsement(note, policy=ids.format_digest(bytes(32)))
+    wrong_end = log.endorsement(note, ends_at="2030-01-01T00:00:00.000Z")
+    for body, match in ((wrong_policy, "another policy"), (wrong_end, "ends at")):
+        with pytest.raises(StandingError, match=match):
+            log.append_endorsement(body, agent("birch"))
+    log.endorse(note, agent("birch"))
+    assert (log.verdict(note), log.verdict(other)) == ("confirmed", None)
+
+
+def test_approve_and_reject_by_one_member_is_evidence_and_the_first_word_counts() -> None:
+    log = log_of(rule=OutOfRule(3, two_of_three().of))  # type: ignore[union-attr]
+    note = log.propose()
+    first = log.endorse(note, agent("birch", 1))
+    second = log.endorse(note, agent("birch", 2), "reject")
+    expected = Equivocation("endorsement", ids.format_digest(first), ids.format_digest(second))
+    assert log.acts[-1].kind is EQUIVOCATION_1
+    assert log.acts[-1].payload["body"] == expected
+    log.endorse(note, agent("cobalt"))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_evidence_is_not_anyones_to_invent() -> None:
+    log = log_of()
+    note, other = log.propose(), log.propose()
+    body = Equivocation("endorsement", ids.format_digest(note), ids.format_digest(other))
+    with pytest.raises(StandingError, match="no such evidence"):
+        log.append(EQUIVOCATION_1, OPERATOR, body)
+
+
+# --- standing in mid-vote ------------------------------------------------------------
+
+
+def test_membership_changed_in_mid_vote_leaves_what_was_said_and_silences_what_comes() -> None:
+    log = log_of(rule=OutOfRule(3, two_of_three().of))  # type: ignore[union-attr]
+    note = log.propose()
+    log.endorse(note, agent("birch"))
+    log.append(MEMBER_1, OPERATOR, Remove("birch"))
+    log.append(MEMBER_1, OPERATOR, Suspend("cobalt"))
+    with pytest.raises(StandingError, match="suspended by entry"):
+        log.endorse(note, agent("cobalt"))
+    assert {voice.member for voice in log.proposal(note).voices} == {"acme", "birch"}
+
+
+def test_a_key_registered_after_the_proposal_has_no_voice_in_it() -> None:
+    log = log_of(author_counts=False, rule=MemberRule("birch"))
+    note = log.propose()
+    log.append(KEY_1, steward("birch"), Register("ed25519:new", ("agent",), "…", "birch"))
+    log.endorse(note, "ed25519:new")
+    assert log.verdict(note) is None
+    log.endorse(note, agent("birch"))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_a_role_granted_in_mid_vote_does_not_count_in_it() -> None:
+    log = log_of(rule=RoleRule("auditor"))
+    note = log.propose()
+    log.append(MEMBER_1, OPERATOR, Grant("birch", "auditor"))
+    log.endorse(note, agent("birch"))
+    assert log.verdict(note) is None
+    later = log.propose()
+    log.endorse(later, agent("birch"))
+    assert log.verdict(later) == "confirmed"
+
+
+def test_a_revoked_keys_earlier_voice_still_counts() -> None:
+    log = log_of(rule=OutOfRule(3, two_of_three().of))  # type: ignore[union-attr]
+    note = log.propose()
+    log.endorse(note, agent("birch"))
+    log.append(KEY_1, OPERATOR, Revoke(agent("birch"), "compromised", 1))
+    log.endorse(note, agent("cobalt"))
+    assert log.verdict(note) == "confirmed"
+
+
+# --- policies ------------------------------------------------------------------------
+
+
+def test_a_policy_is_changed_under_the_one_in_force_never_under_the_new_one() -> None:
+    log = log_of()
+    weak = make_policy("note/1", rule=MemberRule("acme"))
+    change = log.append(POLICY_1, OPERATOR, SetPolicy(weak))
+    log.endorse(change, agent("acme"))
+    assert log.verdict(change) is None
+    log.endorse(change, agent("birch"))
+    assert log.verdict(change) == "confirmed"
+    assert log.constitution.policy_for("note/1") == weak
+
+
+def test_a_proposal_is_counted_under_the_policy_it_was_made_under() -> None:
+    log = log_of()
+    note = log.propose()
+    change = log.append(POLICY_1, OPERATOR, LiftPolicy(("note/1",)))
+    for name in ("acme", "birch"):
+        log.endorse(change, agent(name))
+    assert log.constitution.policy_for("note/1") is None
+    assert log.verdict(note) is None
+    log.endorse(note, agent("cobalt"))
+    assert log.verdict(note) == "confirmed"
+
+
+def consortium() -> Log:
+    return Log(founding(make_policy("member/1", "policy/1"), kind="consortium"))
+
+
+def test_membership_in_a_consortium_changes_only_by_its_quorum() -> None:
+    log = consortium()
+    removal = log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
+    assert log.constitution.members["cobalt"].now.status == "admitted"
+    log.endorse(removal, steward("birch"))
+    assert log.constitution.members["cobalt"].now.status == "removed"
+    with pytest.raises(StandingError, match="removed by entry"):
+        log.propose(agent("cobalt"))
+
+
+def test_a_change_that_can_no_longer_be_made_is_rejected_whoever_agrees() -> None:
+    log = consortium()
+    first = log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
+    second = log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
+    log.endorse(first, steward("birch"))
+    log.endorse(second, steward("birch"))
+    assert log.verdict(second) == "rejected"
+    assert log.acts[-1].payload["body"].reason == "inapplicable"
+
+
+def test_in_a_consortium_the_operator_brings_no_key_into_a_member() -> None:
+    log = consortium()
+    body = Register("ed25519:new", ("agent",), "…", "birch")
+    for author in (OPERATOR, steward("acme")):
+        with pytest.raises(StandingError, match="not this author's"):
+            log.append(KEY_1, author, body)
+    log.append(KEY_1, steward("birch"), body)
+    log.propose("ed25519:new")
+
+
+# --- bundles -------------------------------------------------------------------------
+
+
+def bundle_of(log: Log, count: int = 2) -> tuple[list[bytes], bytes]:
+    notes = [log.propose() for _ in range(count)]
+    return notes, log.append(BUNDLE_1, agent("acme"), Bundle(tuple(map(ids.format_digest, notes))))
+
+
+def test_a_bundle_is_confirmed_together() -> None:
+    log = log_of()
+    notes, bundle = bundle_of(log, 3)
+    with pytest.raises(StandingError, match="in a bundle"):
+        log.endorse(notes[0], agent("birch"))
+    log.endorse(bundle, agent("birch"))
+    assert [log.verdict(each) for each in (*notes, bundle)] == ["confirmed"] * 4
+    assert log.types().count("outcome/1") == 1
+
+
+def test_a_bundle_is_rejected_together() -> None:
+    log = log_of(veto=MemberRule("cobalt"))
+    notes, bundle = bundle_of(log)
+    log.endorse(bundle, agent("cobalt"), "reject")
+    assert [log.verdict(each) for each in (*notes, bundle)] == ["rejected"] * 3
+
+
+def test_a_bundle_needs_the_quorum_of_each_of_its_policies() -> None:
+    log = Log(
+        founding(
+            make_policy("note/1", rule=MemberRule("birch")),
+            make_policy("agent.action/1", rule=MemberRule("cobalt")),
+        )
+    )
+    from ledger_core.records.types.agent_action import AGENT_ACTION_1
+
+    notes = [log.propose(), log.propose(kind=AGENT_ACTION_1)]
+    bundle = log.append(BUNDLE_1, agent("acme"), Bundle(tuple(map(ids.format_digest, notes))))
+    log.endorse(bundle, agent("birch"))
+    assert log.verdict(bundle) is None
+    log.endorse(bundle, agent("cobalt"))
+    assert [log.verdict(each) for each in notes] == ["confirmed"] * 2
+
+
+def test_a_bundle_joins_open_proposals_of_its_author_once() -> None:
+    log = log_of()
+    notes, _ = bundle_of(log)
+    done = log.propose()
+    log.endorse(done, agent("birch"))
+    foreign = log.propose(agent("birch"))
+    fresh = log.propose()
+    for wrong in (notes[0], done, foreign):
+        body = Bundle((ids.format_digest(fresh), ids.format_digest(wrong)))
+        with pytest.raises(StandingError):
+            log.append(BUNDLE_1, agent("acme"), body)
+
+
+def test_a_refused_record_leaves_the_assembly_as_it_was() -> None:
+    log = log_of()
+    note = log.propose()
+    before = log.constitution.copy(), dict(log.assembly.proposals)
+    with pytest.raises(StandingError):
+        log.append(MEMBER_1, agent("acme"), Suspend("birch"))
+    with pytest.raises(StandingError):
+        log.propose("ed25519:nobody", NOTE_1)
+    assert (log.constitution, log.assembly.proposals) == before
+    assert log.verdict(note) is None
