@@ -44,6 +44,7 @@ from ledger_core.prover import Prover
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, LedgerRow, NewEntry
 
 
@@ -159,10 +160,9 @@ class Sequencer:
         self, admitted: Sequence[Admitted]
     ) -> tuple[_Batch, Growth, list[Placed | LedgerGridError]]:
         with self._database.write() as tx:
-            head = store.lock_head(tx, self._ledger.ledger_id)
+            batch = self._open_batch(tx, admitted)
             reach("sequencer.locked")
-            edge = self._edge_at(tx, head)
-            batch = self._open_batch(tx, head, admitted)
+            edge = self._edge_at(tx, batch.head)
             places = [self._place(tx, batch, each) for each in admitted]
             grown, growth = self._store(tx, edge, batch)
             reach("sequencer.before-commit")
@@ -204,21 +204,21 @@ class Sequencer:
             raise IntegrityError(f"the head of size {head.size} is not what the entries say")
         return edge
 
-    def _open_batch(self, tx: Transaction, head: Head, admitted: Sequence[Admitted]) -> _Batch:
-        ledger_id = self._ledger.ledger_id
+    def _open_batch(self, tx: Transaction, admitted: Sequence[Admitted]) -> _Batch:
         names = {each.signed.record.author for each in admitted}
         names.update(*(named_keys(each.kind, each.payload) for each in admitted))
         refs = {ref for each in admitted for ref in each.refs}
         record_ids = [each.record_id for each in admitted]
+        opened = store.open_append(tx, self._ledger.ledger_id, names, record_ids, refs)
         return _Batch(
-            head=head,
-            received_at=max(self._clock(), head.received_at),
-            keys=store.find_keys(tx, ledger_id, names),
+            head=opened.head,
+            received_at=max(self._clock(), opened.head.received_at),
+            keys=opened.keys,
             taken={
                 record_id: _Taken(entry.index, entry.leaf, entry.leaf_hash)
-                for record_id, entry in store.find_by_record_id(tx, ledger_id, record_ids).items()
+                for record_id, entry in opened.taken.items()
             },
-            known_refs=store.find_by_leaf_hash(tx, ledger_id, head, refs) if refs else {},
+            known_refs=opened.known_refs,
         )
 
     def _place(self, tx: Transaction, batch: _Batch, each: Admitted) -> Placed | LedgerGridError:
@@ -276,15 +276,16 @@ class Sequencer:
             return edge, growth
         tiles, full = edge.tiles.extended(leaf_hashes)
         ledger_id, dialect = self._ledger.ledger_id, self._database.dialect
-        store.add_entries(tx, dialect, ledger_id, batch.entries)
-        reach("sequencer.entries-stored")
-        store.add_tiles(tx, dialect, ledger_id, full)
-        reach("sequencer.tiles-stored")
-        store.put_keys(tx, ledger_id, batch.changed_keys.values())
-        store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
-        reach("sequencer.checkpoint-stored")
         head = Head(growth.size, growth.root, leaf_hashes[-1], batch.received_at)
-        store.move_head(tx, ledger_id, head)
+        with sent_at_once(tx):
+            store.add_entries(tx, dialect, ledger_id, batch.entries)
+            reach("sequencer.entries-stored")
+            store.add_tiles(tx, dialect, ledger_id, full)
+            reach("sequencer.tiles-stored")
+            store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
+            reach("sequencer.checkpoint-stored")
+            store.move_head(tx, ledger_id, head)
+        store.put_keys(tx, ledger_id, batch.changed_keys.values())
         return _Edge(head, edge.frontier.extend(leaf_hashes), tiles), growth
 
     # --- after the commit --------------------------------------------------------

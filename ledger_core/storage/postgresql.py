@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, LargeBinary, Table, create_engine
 
+from ledger_core.storage.prepared import change
+
 
 def open_engine(url: str) -> Engine:
     """Open a PostgreSQL database through psycopg 3.
@@ -49,9 +51,19 @@ class Postgresql:
         return False
 
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows given in the order of the table's columns, as one array a column."""
+        """Insert rows given in the order of the table's columns, many as one array a column."""
+        if len(rows) == 1:
+            change(tx, _insert_row_statement(table), rows[0])
+            return
         arrays = tuple(list(column) for column in zip(*rows, strict=True))
-        tx.exec_driver_sql(_insert_statement(table), arrays)
+        change(tx, _insert_statement(table), arrays)
+
+
+@cache
+def _insert_row_statement(table: Table) -> str:
+    names = ",".join(f'"{column.name}"' for column in table.columns)
+    places = ",".join(["%b"] * len(table.columns))
+    return f"INSERT INTO {table.fullname} ({names}) VALUES ({places})"
 
 
 @cache

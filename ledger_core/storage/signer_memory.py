@@ -23,6 +23,7 @@ from sqlalchemy.dialects import sqlite as lite
 from sqlalchemy.types import BigInteger
 
 from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.prepared import Prepared
 
 _metadata = MetaData()
 _signed = Table(
@@ -33,12 +34,12 @@ _signed = Table(
     Column("root", LargeBinary, nullable=False),
 )
 
-_FIND = select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of"))
+_FIND = Prepared(select(_signed.c.size, _signed.c.root).where(_signed.c.origin == bindparam("of")))
 _ADD = {
     "sqlite": lite.insert(_signed).on_conflict_do_nothing().returning(_signed.c.size),
     "postgresql": pg.insert(_signed).on_conflict_do_nothing().returning(_signed.c.size),
 }
-_MOVE = (
+_MOVE = Prepared(
     update(_signed)
     .where(
         _signed.c.origin == bindparam("of"),
@@ -72,7 +73,7 @@ class SignerMemory:
 
     @staticmethod
     def _find(tx: Transaction, origin: str) -> Signed | None:
-        row = tx.execute(_FIND, {"of": origin}).one_or_none()
+        row = _FIND.row(tx, of=origin)
         return Signed(*row) if row else None
 
     def recall_all(self) -> dict[str, Signed]:
@@ -89,5 +90,5 @@ class SignerMemory:
             if known is None:
                 values = {"origin": origin, "size": new.size, "root": new.root}
                 return tx.execute(_ADD[self._database.dialect.name], values).first() is not None
-            values |= {"known_size": known.size, "known_root": known.root}
-            return tx.execute(_MOVE, values).rowcount == 1
+            known_values = {"known_size": known.size, "known_root": known.root}
+            return _MOVE.run(tx, **values, **known_values) == 1

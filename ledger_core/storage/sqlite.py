@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import make_url
 
 from ledger_core.errors import SettingsError
+from ledger_core.storage.prepared import change_many
 
 BUSY_TIMEOUT_S = 30
 
@@ -44,7 +45,9 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
 
@@ -99,7 +102,7 @@ class Sqlite:
 
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns."""
-        tx.exec_driver_sql(_insert_statement(table), list(rows))
+        change_many(tx, _insert_statement(table), rows)
 
 
 @cache

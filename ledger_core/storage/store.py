@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +26,7 @@ from ledger_core.records.model import Role
 from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
+from ledger_core.storage.prepared import Prepared, Row, query_all
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Head:
     root: bytes
     last_leaf: bytes
     received_at: int
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What an append begins with: the head, and what is known of its keys, ids and references."""
+
+    head: Head
+    keys: dict[str, KeyStanding]
+    taken: dict[bytes, StoredEntry]
+    known_refs: dict[bytes, int]
 
 
 class NewEntry(msgspec.Struct, frozen=True):
@@ -74,51 +84,72 @@ _FOUNDING = 7162
 
 # --- statements of the append and proof paths --------------------------------------
 #
-# Built once: making a statement costs more than running it.
+# Compiled once: making a statement costs more than running it.
 
 _h, _e, _p = t.heads.c, t.entries.c, t.payloads.c
 _c, _t, _k = t.checkpoints.c, t.tiles.c, t.keys.c
 _LEDGER = bindparam("ledger", type_=BigInteger)
 _START, _END = bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)
 
-_READ_HEAD = select(_h.size, _h.root, _h.last_leaf, _h.received_at).where(_h.ledger_id == _LEDGER)
-_LOCK_HEAD = _READ_HEAD.with_for_update()
-_MOVE_HEAD = (
+_HEAD = select(_h.size, _h.root, _h.last_leaf, _h.received_at).where(_h.ledger_id == _LEDGER)
+_READ_HEAD = Prepared(_HEAD)
+_LOCK_HEAD = Prepared(_HEAD.with_for_update())
+_READ_SIZES = Prepared(select(_h.ledger_id, _h.size))
+_MOVE_HEAD = Prepared(
     update(t.heads)
     .where(_h.ledger_id == _LEDGER)
     .values({name: bindparam(name) for name in ("size", "root", "last_leaf", "received_at")})
 )
-_FIND_RECORDS = select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
-    _e.ledger_id == _LEDGER, _e.record_id.in_(bindparam("record_ids", expanding=True))
+_FIND_RECORDS = Prepared(
+    select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
+        _e.ledger_id == _LEDGER, _e.record_id.in_(bindparam("record_ids", expanding=True))
+    ),
+    lists=["record_ids"],
+)
+_FIND_FOLLOWING = Prepared(
+    select(_e.previous, _e.index).where(
+        _e.ledger_id == _LEDGER, _e.previous.in_(bindparam("previous", expanding=True))
+    ),
+    lists=["previous"],
 )
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
-_READ_LEAF_HASHES = select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index)
-_READ_LEAVES = select(_e.leaf).where(_IN_RANGE).order_by(_e.index)
-_READ_PARTS = select(_p.index, _p.part, _p.salt, _p.data).where(
-    _p.ledger_id == _LEDGER,
-    _p.index.in_(bindparam("indexes", expanding=True)),
-    _p.part.in_(bindparam("names", expanding=True)),
+_READ_LEAF_HASHES = Prepared(select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index))
+_READ_LEAVES = Prepared(select(_e.leaf).where(_IN_RANGE).order_by(_e.index))
+_READ_PARTS = Prepared(
+    select(_p.index, _p.part, _p.salt, _p.data).where(
+        _p.ledger_id == _LEDGER,
+        _p.index.in_(bindparam("indexes", expanding=True)),
+        _p.part.in_(bindparam("names", expanding=True)),
+    ),
+    lists=["indexes", "names"],
 )
-_FIND_TILE = select(_t.hashes).where(
-    _t.ledger_id == _LEDGER,
-    _t.level == bindparam("level", type_=Integer),
-    _t.position == bindparam("position", type_=BigInteger),
+_FIND_TILE = Prepared(
+    select(_t.hashes).where(
+        _t.ledger_id == _LEDGER,
+        _t.level == bindparam("level", type_=Integer),
+        _t.position == bindparam("position", type_=BigInteger),
+    )
 )
-_READ_TILE_ROOTS = (
+_READ_TILE_ROOTS = Prepared(
     select(_t.root)
     .where(_t.ledger_id == _LEDGER, _t.level == bindparam("level", type_=Integer))
     .where(_t.position >= _START, _t.position < _END)
     .order_by(_t.position)
 )
-_ADD_CHECKPOINT = insert(t.checkpoints)
-_FIND_CHECKPOINT = select(_c.root).where(
-    _c.ledger_id == _LEDGER, _c.size == bindparam("at", type_=BigInteger)
+_ADD_CHECKPOINT = Prepared(insert(t.checkpoints))
+_FIND_CHECKPOINT = Prepared(
+    select(_c.root).where(_c.ledger_id == _LEDGER, _c.size == bindparam("at", type_=BigInteger))
 )
-_FIND_COVERING = select(func.min(_c.size)).where(
-    _c.ledger_id == _LEDGER, _c.size > bindparam("index", type_=BigInteger)
+_FIND_COVERING = Prepared(
+    select(func.min(_c.size)).where(
+        _c.ledger_id == _LEDGER, _c.size > bindparam("index", type_=BigInteger)
+    )
 )
-_FIND_KEYS = select(_k.key, _k.roles, _k.since, _k.revoked).where(
-    _k.ledger_id == _LEDGER, _k.key.in_(bindparam("names", expanding=True))
+_FIND_KEYS = Prepared(
+    select(_k.key, _k.roles, _k.since, _k.revoked).where(
+        _k.ledger_id == _LEDGER, _k.key.in_(bindparam("names", expanding=True))
+    ),
+    lists=["names"],
 )
 
 # --- ledgers and heads -----------------------------------------------------------
@@ -152,25 +183,45 @@ def list_ledgers(tx: Transaction, after: str, limit: int) -> list[LedgerRow]:
     return [LedgerRow(*row) for row in tx.execute(query.order_by(t.ledgers.c.name).limit(limit))]
 
 
-def lock_head(tx: Transaction, ledger_id: int) -> Head:
-    """Read the head and keep every other writer of this ledger out until the commit."""
-    return _read_head(tx, ledger_id, lock=True)
+def open_append(
+    tx: Transaction,
+    ledger_id: int,
+    names: Iterable[str],
+    record_ids: Sequence[bytes],
+    leaf_hashes: Collection[bytes],
+) -> Opened:
+    """Keep every other writer of this ledger out until the commit, then read what they left.
+
+    An entry's leaf hash is the next one's ``previous``, which has an index already.
+    """
+    queries = [
+        _LOCK_HEAD.bind(tx, ledger=ledger_id),
+        _FIND_KEYS.bind(tx, ledger=ledger_id, names=sorted(set(names))),
+        _FIND_RECORDS.bind(tx, ledger=ledger_id, record_ids=record_ids),
+    ]
+    if leaf_hashes:
+        queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=leaf_hashes))
+    heads, keys, records, *following = query_all(tx, queries)
+    head = _head(heads)
+    indexes = {row[0]: row[1] - 1 for rows in following for row in rows if row[1] > 0}
+    if head.last_leaf in leaf_hashes:
+        indexes[head.last_leaf] = head.size - 1
+    return Opened(head, _keys(keys), _records(records), indexes)
 
 
 def read_head(tx: Transaction, ledger_id: int) -> Head:
-    return _read_head(tx, ledger_id, lock=False)
+    return _head(_READ_HEAD.rows(tx, ledger=ledger_id))
 
 
-def _read_head(tx: Transaction, ledger_id: int, *, lock: bool) -> Head:
-    row = tx.execute(_LOCK_HEAD if lock else _READ_HEAD, {"ledger": ledger_id}).one_or_none()
-    if row is None:
+def _head(rows: Sequence[Row]) -> Head:
+    if not rows:
         raise IntegrityError("the ledger has no head")
-    return Head(*row)
+    return Head(*rows[0])
 
 
 def read_sizes(tx: Transaction) -> dict[int, int]:
     """Return every ledger's size, by ledger id."""
-    return {row[0]: row[1] for row in tx.execute(select(t.heads.c.ledger_id, t.heads.c.size))}
+    return {row[0]: row[1] for row in _READ_SIZES.rows(tx)}
 
 
 def read_all_heads(tx: Transaction) -> list[tuple[LedgerRow, Head]]:
@@ -186,7 +237,7 @@ def add_head(tx: Transaction, ledger_id: int, head: Head) -> None:
 
 
 def move_head(tx: Transaction, ledger_id: int, head: Head) -> None:
-    tx.execute(_MOVE_HEAD, {"ledger": ledger_id, **vars(head)})
+    _MOVE_HEAD.run(tx, ledger=ledger_id, **vars(head))
 
 
 # --- entries and payloads --------------------------------------------------------
@@ -210,36 +261,22 @@ def find_by_record_id(
     tx: Transaction, ledger_id: int, record_ids: Sequence[bytes]
 ) -> dict[bytes, StoredEntry]:
     """Return the entries of those record ids that are taken, without payload."""
-    rows = tx.execute(_FIND_RECORDS, {"ledger": ledger_id, "record_ids": record_ids})
+    return _records(_FIND_RECORDS.rows(tx, ledger=ledger_id, record_ids=record_ids))
+
+
+def _records(rows: Sequence[Row]) -> dict[bytes, StoredEntry]:
     return {row[0]: StoredEntry(row[1], row[2], row[3], {}) for row in rows}
-
-
-def find_by_leaf_hash(
-    tx: Transaction, ledger_id: int, head: Head, leaf_hashes: Iterable[bytes]
-) -> dict[bytes, int]:
-    """Return the index of each leaf hash that is in the ledger.
-
-    An entry's leaf hash is the next one's ``previous``, which has an index already.
-    """
-    wanted = set(leaf_hashes)
-    e = t.entries.c
-    query = select(e.previous, e.index).where(e.ledger_id == ledger_id, e.previous.in_(wanted))
-    found = {row[0]: row[1] - 1 for row in tx.execute(query) if row[1] > 0}
-    if head.last_leaf in wanted:
-        found[head.last_leaf] = head.size - 1
-    return found
 
 
 def read_leaf_hashes(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaf hashes of entries ``[start, end)``."""
-    rows = tx.execute(_READ_LEAF_HASHES, {"ledger": ledger_id, "start": start, "end": end})
-    return list(rows.scalars())
+    rows = _READ_LEAF_HASHES.rows(tx, ledger=ledger_id, start=start, end=end)
+    return [row[0] for row in rows]
 
 
 def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaves of entries ``[start, end)``."""
-    rows = tx.execute(_READ_LEAVES, {"ledger": ledger_id, "start": start, "end": end})
-    return list(rows.scalars())
+    return [row[0] for row in _READ_LEAVES.rows(tx, ledger=ledger_id, start=start, end=end)]
 
 
 def read_entries(
@@ -268,7 +305,7 @@ def read_parts(
     tx: Transaction, ledger_id: int, indexes: Sequence[int], names: Sequence[str]
 ) -> dict[int, dict[str, Part]]:
     """Return those of the entries' named payload parts that are there, by index."""
-    rows = tx.execute(_READ_PARTS, {"ledger": ledger_id, "indexes": indexes, "names": names})
+    rows = _READ_PARTS.rows(tx, ledger=ledger_id, indexes=indexes, names=names)
     parts: dict[int, dict[str, Part]] = {}
     for row in rows:
         parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
@@ -298,16 +335,16 @@ def add_tiles(tx: Transaction, dialect: Dialect, ledger_id: int, full: Sequence[
 
 def read_full_tile(tx: Transaction, ledger_id: int, level: int, position: int) -> bytes:
     """Return the hashes of a full tile; nothing if it is not there."""
-    values = {"ledger": ledger_id, "level": level, "position": position}
-    return tx.execute(_FIND_TILE, values).scalar_one_or_none() or b""
+    row = _FIND_TILE.row(tx, ledger=ledger_id, level=level, position=position)
+    return row[0] if row else b""
 
 
 def read_tile_roots(
     tx: Transaction, ledger_id: int, level: int, start: int, end: int
 ) -> list[bytes]:
     """Return the roots of full tiles ``[start, end)`` of a level: the hashes one level up."""
-    values = {"ledger": ledger_id, "level": level, "start": start, "end": end}
-    return list(tx.execute(_READ_TILE_ROOTS, values).scalars())
+    rows = _READ_TILE_ROOTS.rows(tx, ledger=ledger_id, level=level, start=start, end=end)
+    return [row[0] for row in rows]
 
 
 def read_tile_row(tx: Transaction, ledger_id: int, level: int, start: int, end: int) -> list[bytes]:
@@ -329,20 +366,21 @@ def read_tile_edge(tx: Transaction, ledger_id: int, size: int) -> TileEdge:
 
 
 def add_checkpoint(tx: Transaction, ledger_id: int, size: int, root: bytes) -> None:
-    tx.execute(_ADD_CHECKPOINT, {"ledger_id": ledger_id, "size": size, "root": root})
+    _ADD_CHECKPOINT.run(tx, ledger_id=ledger_id, size=size, root=root)
 
 
 def find_checkpoint(tx: Transaction, ledger_id: int, size: int) -> bytes | None:
     """Return the root of the checkpoint at exactly ``size``."""
-    return tx.execute(_FIND_CHECKPOINT, {"ledger": ledger_id, "at": size}).scalar_one_or_none()
+    row = _FIND_CHECKPOINT.row(tx, ledger=ledger_id, at=size)
+    return row[0] if row else None
 
 
 def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
     """Return the size of the first checkpoint that covers ``index``."""
-    size = tx.execute(_FIND_COVERING, {"ledger": ledger_id, "index": index}).scalar_one()
-    if size is None:
+    row = _FIND_COVERING.row(tx, ledger=ledger_id, index=index)
+    if row is None or row[0] is None:
         raise NotFoundError(f"no entry {index}")
-    return int(size)
+    return int(row[0])
 
 
 # --- keys ------------------------------------------------------------------------
@@ -350,7 +388,10 @@ def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
 
 def find_keys(tx: Transaction, ledger_id: int, names: Iterable[str]) -> dict[str, KeyStanding]:
     """Return the standing of those keys that are known."""
-    rows = tx.execute(_FIND_KEYS, {"ledger": ledger_id, "names": sorted(set(names))})
+    return _keys(_FIND_KEYS.rows(tx, ledger=ledger_id, names=sorted(set(names))))
+
+
+def _keys(rows: Sequence[Row]) -> dict[str, KeyStanding]:
     return {row[0]: KeyStanding(row[0], _parse_roles(row[1]), row[2], row[3]) for row in rows}
 
 

@@ -1,0 +1,111 @@
+"""Prepared statements: the driver runs them, in SQLAlchemy's transactions and with its errors."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from ledger_core.errors import StorageError
+from ledger_core.storage import tables as t
+from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.prepared import Prepared, query_all, sent_at_once
+from tests.support.ledgers import Service
+
+_c = t.tokens.c
+ADD = Prepared(insert(t.tokens))
+FIND = Prepared(
+    select(_c.name)
+    .where(_c.name.in_(bindparam("names", expanding=True)), _c.role == bindparam("of"))
+    .order_by(_c.name),
+    lists=["names"],
+)
+
+
+@pytest.fixture
+def database(service: Service) -> Database:
+    return service.open().database
+
+
+def put(tx: Transaction, name: str, digest: bytes | None = None) -> int:
+    values = {"role": "reader", "ledger": None, "created_at": 0, "revoked_at": None}
+    return ADD.run(tx, name=name, digest=digest or name.encode(), **values)
+
+
+def add(database: Database, *names: str) -> None:
+    with database.write() as tx:
+        for name in names:
+            assert put(tx, name) == 1
+
+
+def find(database: Database, *names: str) -> list[str]:
+    with database.read() as tx:
+        return [row[0] for row in FIND.rows(tx, names=names, of="reader")]
+
+
+def test_lists_of_any_length_are_looked_up_and_few_lengths_are_compiled(
+    database: Database,
+) -> None:
+    everyone = [f"{number:03d}" for number in range(40)]
+    add(database, *everyone)
+    assert find(database) == []
+    for count in range(1, 41):
+        assert find(database, *everyone[:count], "nobody") == everyone[:count]
+    compiled = [key for key in FIND._compiled if key[0] == database.dialect.name]
+    assert {lengths for _, lengths in compiled} <= {(0,), *((1 << n,) for n in range(7))}
+
+
+def test_what_is_changed_before_an_error_is_taken_back(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as tx:
+            put(tx, "a")
+            raise StorageError("no")
+
+    with pytest.raises(StorageError):
+        fail()
+    assert find(database, "a") == []
+
+
+def test_what_the_database_refuses_is_told_like_any_other_error(database: Database) -> None:
+    def fail(together: bool) -> None:
+        with database.write() as tx:
+            if not together:
+                put(tx, "b", b"a")
+            with sent_at_once(tx):
+                put(tx, "b", b"a")
+                put(tx, "c")
+
+    add(database, "a")
+    for together in (False, True):
+        with pytest.raises(StorageError) as error:
+            fail(together)
+        assert isinstance(error.value.__cause__, IntegrityError)
+    assert find(database, "a", "b", "c") == ["a"]
+
+
+def test_queries_sent_at_once_answer_in_order_and_an_error_is_told(database: Database) -> None:
+    add(database, "a", "b")
+    with database.read() as tx:
+        asked = [FIND.bind(tx, names=[name], of="reader") for name in ("b", "nobody", "a")]
+        assert query_all(tx, asked) == [[("b",)], [], [("a",)]]
+        assert FIND.row(tx, names=["b"], of="reader") == ("b",)
+        assert FIND.row(tx, names=["b"], of="admin") is None
+    with pytest.raises(StorageError), database.read() as tx:
+        query_all(tx, [FIND.bind(tx, names=["a"], of="reader"), ("SELECT nothing FROM no", ())])
+
+
+def test_connections_that_the_server_closed_cost_one_error(database: Database) -> None:
+    if database.dialect.name != "postgresql":
+        pytest.skip("SQLite has no server")
+    add(database, "a")
+    end_all = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with database.read(), database.read():
+        pass
+    with database.engine.connect() as ender:
+        ender.exec_driver_sql(end_all)
+        with pytest.raises(StorageError):
+            find(database, "a")
+        assert [find(database, "a") for _ in range(5)] == [["a"]] * 5
