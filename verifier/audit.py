@@ -28,7 +28,7 @@ from verifier import checks, reading
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
 from verifier.repeats import Repeats
-from verifier.segments import Frames, Task, damage, look_inside
+from verifier.segments import Frames, Task, check_files, damage, look_inside
 from verifier.totals import Totals
 from verifier.whole import Whole
 from verifier.workers import run_tasks
@@ -105,6 +105,7 @@ class Audit:
         self._options, self._source, self._tell = options, source, tell
         self._verdict, self._findings = verdict, verdict.findings
         self._files: dict[str, File] = {}
+        self._large: list[File] = []
         self._spreader = secrets.randbits(128) | 1
 
     def run(self) -> None:
@@ -143,7 +144,7 @@ class Audit:
         return manifest
 
     def _check_files(self, manifest: Manifest) -> None:
-        """Check 3, but for the files that are hashed where they are used."""
+        """Check 3, but for files that are hashed where they are used, or too large for here."""
         self._ran(3)
         there = set(self._source.names())
         declared = {file.name: file for file in manifest.files}
@@ -151,14 +152,15 @@ class Audit:
             self._findings.add(finding)
         self._files = {name: file for name, file in declared.items() if name in there}
         used = ("entries/", "payloads/", "context/", archive.CHECKPOINT, archive.RANGE_PROOF)
-        for name in self._files:
-            if not name.startswith(used):
-                self._read(name)
+        others = [file for name, file in self._files.items() if not name.startswith(used)]
+        self._large = [file for file in others if file.size > SMALL_BYTES]
+        small = (file for file in others if file.size <= SMALL_BYTES)
+        self._findings.merge(check_files(self._source, small))
 
-    def _read(self, name: str, limit: int = 0) -> bytes:
+    def _read(self, name: str, limit: int) -> bytes:
         """Read up to ``limit`` bytes of a declared file, and check all of it (3)."""
         file = self._files.get(name)
-        if file is None or (limit and file.size > limit):
+        if file is None or file.size > limit:
             raise MalformedError(f"archive has no {name}, or one of more than {limit} bytes")
         data = b""
         try:
@@ -220,7 +222,11 @@ class Audit:
         whole.start(proof)
         tasks = list(self._tasks(manifest, evidence))
         total = manifest.scope.end - manifest.scope.start
-        for outcome in run_tasks(self._options.archive, self._source, tasks, self._options.jobs):
+        options = self._options
+        for outcome in run_tasks(options.archive, self._source, self._large, tasks, options.jobs):
+            if isinstance(outcome, Findings):
+                self._findings.merge(outcome)
+                continue
             whole.add_segment(outcome)
             self._tell(whole.entries, total)
         self._verdict.entries = whole.entries

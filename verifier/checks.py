@@ -9,7 +9,7 @@ gives the order, :mod:`verifier.segments` runs 5 to 11 over the entries, on all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NoReturn
 
@@ -26,7 +26,7 @@ from ledger_core.errors import (
 from ledger_core.formats import archive
 from ledger_core.formats import entry as entries
 from ledger_core.formats import record as records
-from ledger_core.formats.archive import Frame, Manifest, RangeProof
+from ledger_core.formats.archive import Manifest, RangeProof
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from ledger_core.formats.entry import Entry, Header
 from ledger_core.formats.note import parse_note
@@ -291,30 +291,35 @@ def _class_of(key: KeyStanding | None) -> Likely:
     return Likely.UNREGISTERED if key is None or key.revoked is not None else Likely.NO_ROLE
 
 
-def check_parts(index: int, kind: RecordType, record: Record, frames: Sequence[Frame]) -> None:
-    """11: each part the record commits to is present or declared withheld, and nothing else."""
-    shown_parts = {frame.name: frame for frame in frames}
-    for name in record.payload:
-        if name not in shown_parts:
-            found = "missing: neither there nor withheld"
-            refute(11, f"part {name}", "a frame", found, Likely.MISSING_PAYLOAD, index=index)
-    for name in shown_parts:
-        if name not in record.payload:
-            found = "a part no record commits to"
-            refute(11, f"part {name}", "no frame", found, Likely.REPLACED_PAYLOAD, index=index)
-    if kind.is_governance and any(frame.part is None for frame in frames):
+def check_parts(
+    index: int, kind: RecordType, record: Record, parts: Mapping[str, Part | None]
+) -> None:
+    """11: each part the record commits to is present or withheld (None), and nothing else."""
+    if parts.keys() != record.payload.keys():
+        _name_part(index, record, parts)
+    if kind.is_governance and None in parts.values():
         refute(11, "payload", "governance, always shown", "withheld", Likely.WITHHELD, index=index)
 
 
+def _name_part(index: int, record: Record, parts: Mapping[str, Part | None]) -> None:
+    for name in record.payload:
+        if name not in parts:
+            found = "missing: neither there nor withheld"
+            refute(11, f"part {name}", "a frame", found, Likely.MISSING_PAYLOAD, index=index)
+    for name in parts:
+        if name not in record.payload:
+            found = "a part no record commits to"
+            refute(11, f"part {name}", "no frame", found, Likely.REPLACED_PAYLOAD, index=index)
+
+
 def check_payload(
-    index: int, kind: RecordType, record: Record, frames: Sequence[Frame]
+    index: int, kind: RecordType, record: Record, shown: Mapping[str, Part]
 ) -> Payload | None:
     """11: parts shown match commitments, schemas and the type's rule; None if some are withheld."""
-    parts = {frame.name: frame.part for frame in frames if frame.part is not None}
     try:
-        if len(parts) == len(record.payload):
-            return decode_payload(kind, record, parts)
-        for name, part in parts.items():
+        if len(shown) == len(record.payload):
+            return decode_payload(kind, record, shown)
+        for name, part in shown.items():
             _check_lone_part(kind, record, name, part)
     except CommitmentError as error:
         found = f"mismatch: {error}"

@@ -23,7 +23,7 @@ from ledger_core import ids, limits
 from ledger_core.errors import LedgerGridError, MalformedError, TooLargeError
 from ledger_core.formats.archive import File
 
-CHUNK_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 NAME_CHARS: Final = 200
 FOLDER_DEPTH: Final = 8
 DIRECTORY_BYTES: Final = 256 * 1024 * 1024

@@ -8,7 +8,7 @@ and its payload at a time.
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO, Final, cast
 
@@ -19,6 +19,7 @@ from ledger_core.formats import entry as entries
 from ledger_core.formats.archive import File, Frame
 from ledger_core.formats.ed25519 import SIGNATURE_BYTES
 from ledger_core.formats.entry import Header
+from ledger_core.formats.record import Part
 from ledger_core.merkle import tree
 from verifier import checks
 from verifier.findings import Finding, Findings, Likely, Refuted
@@ -89,6 +90,18 @@ def check_segment(source: Source, task: Task) -> Outcome:
     return outcome
 
 
+def check_files(source: Source, files: Iterable[File]) -> Findings:
+    """Check size and digest of files that nothing else reads (3)."""
+    findings = Findings()
+    for file in files:
+        try:
+            with reading(source, file):
+                pass
+        except DamagedError as error:
+            findings.add(damage(error))
+    return findings
+
+
 def damage(error: DamagedError) -> Finding:
     """Say what is wrong with a file that is not the one that was exported (3)."""
     return Finding(
@@ -138,9 +151,9 @@ class Frames:
         self._last = (-1, "")
         self._is_broken = False
 
-    def take(self, index: int) -> list[Frame]:
-        """Return the frames of one entry; raise :class:`Refuted` for what cannot be its."""
-        taken: list[Frame] = []
+    def take(self, index: int) -> dict[str, Part | None]:
+        """Return one entry's parts by name; raise :class:`Refuted` for what cannot be its."""
+        taken: dict[str, Part | None] = {}
         while (frame := self._peek(index)) is not None and frame.index <= index:
             self._next = None
             place, before = (frame.index, frame.name), self._last
@@ -148,7 +161,7 @@ class Frames:
             if frame.index < index or place <= before:
                 found = f"a frame of entry {frame.index}, part {frame.name}"
                 checks.refute(11, "payloads", "frames in order", found, Likely.MOVED, index=index)
-            taken.append(frame)
+            taken[frame.name] = frame.part
         return taken
 
     def _peek(self, index: int) -> Frame | None:
@@ -271,8 +284,10 @@ def look_inside(
         parts = frames.take(index)
     except Refuted as refuted:
         findings.add(refuted.finding)
-        parts = []
-    totals.add_frames(parts)
+        parts = {}
+    shown = {name: part for name, part in parts.items() if part is not None}
+    totals.present += len(shown)
+    totals.withheld += len(parts) - len(shown)
     try:
         record = checks.check_record(index, raw, signature, origin)
         totals.add_record(index, record)
@@ -281,7 +296,7 @@ def look_inside(
         if frames.is_broken:
             return
         checks.check_parts(index, kind, record, parts)
-        payload = checks.check_payload(index, kind, record, parts)
+        payload = checks.check_payload(index, kind, record, shown)
     except Refuted as refuted:
         findings.add(refuted.finding)
     else:

@@ -6,7 +6,6 @@ from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from ledger_core.formats.archive import Frame
 from ledger_core.formats.record import Record
 from verifier.governance import Decree
 from verifier.repeats import Spread, spread
@@ -37,11 +36,6 @@ class Totals:
         self.by_type[record.type] += 1
         self._ids.append(record.id)
         self._indexes.append(index)
-
-    def add_frames(self, frames: list[Frame]) -> None:
-        present = sum([frame.part is not None for frame in frames])
-        self.present += present
-        self.withheld += len(frames) - present
 
     def freeze(self, spreader: int) -> None:
         """Become what the whole takes, which can be pickled; nothing is added after this."""
