@@ -87,7 +87,11 @@ def _changed_types(change: SetPolicy | LiftPolicy) -> tuple[str, ...]:
 
 
 def check_authority(
-    constitution: Constitution, kind: RecordType, payload: Payload, author: str, policy: Policy | None
+    constitution: Constitution,
+    kind: RecordType,
+    payload: Payload,
+    author: str,
+    policy: Policy | None,
 ) -> None:
     """Raise :class:`StandingError` unless this author may bring this change.
 

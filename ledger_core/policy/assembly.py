@@ -74,6 +74,8 @@ class Assembly:
         """Proposals made or moved since this assembly began."""
         self.due: deque[Due] = deque()
         """What the next entries must be, before anything else."""
+        self.constitutional: list[int] = []
+        """Indexes of entries taken that :func:`replay` needs."""
         self._is_own = False
 
     # --- may it be? --------------------------------------------------------------
@@ -165,6 +167,8 @@ class Assembly:
         """Let ``act``, which was checked, be the next entry; what must follow is in ``due``."""
         if self.due:
             self.due.popleft()
+        if act.kind.is_constitutional:
+            self.constitutional.append(act.index)
         match act.payload.get("body"):
             case Endorsement() as body:
                 self._hear(act, self._proposal(body.proposal), body)
@@ -209,6 +213,9 @@ class Assembly:
         )
         for part in parts:
             self._keep(replace(part, bundle=act.leaf_hash))
+        if any(self._changes_in(proposal)):
+            self._own().bundles[act.leaf_hash] = proposal.parts
+            self.constitutional.append(act.index)
         self._open(act, proposal)
 
     def _open(self, act: Act, proposal: Proposal) -> None:
@@ -260,15 +267,12 @@ class Assembly:
                 yield waiting[leaf_hash]
 
     def _end(self, act: Act, proposal: Proposal, body: Outcome) -> None:
-        changes = list(self._changes_in(proposal))
-        if body.verdict == "confirmed":
-            for each in changes:
-                self._apply(each.kind, each.payload, each.author, act.index)
+        if any(self._changes_in(proposal)):
+            self.constitutional.append(act.index)
+            _conclude(self._own(), proposal.leaf_hash, body, act.index)
         for leaf_hash in (proposal.leaf_hash, *proposal.parts):
             ended = self.proposals[leaf_hash]
             self._keep(replace(ended, outcome=act.index, verdict=body.verdict))
-            if leaf_hash in self.constitution.waiting:
-                del self._own().waiting[leaf_hash]
 
     def _apply(self, kind: RecordType, payload: Payload, author: str, at: int) -> None:
         amending.apply(self._own(), kind, payload, author, at)
@@ -290,3 +294,32 @@ def outcome_of(proposal: Proposal, ruling: Ruling) -> Outcome:
         verdict=ruling.verdict,
         reason=ruling.reason,
     )
+
+
+# --- replaying -------------------------------------------------------------------
+
+
+def replay(constitution: Constitution, act: Act) -> None:
+    """Take an entry that was checked when it was appended; change ``constitution`` in place.
+
+    Give it every entry that an assembly calls ``constitutional``, in order: the outcome is
+    the constitution that the assembly reached.
+    """
+    body = act.payload["body"]
+    if isinstance(body, Bundle):
+        constitution.bundles[act.leaf_hash] = tuple(map(ids.parse_digest, body.proposals))
+    elif isinstance(body, Outcome):
+        _conclude(constitution, ids.parse_digest(body.proposal), body, act.index)
+    elif act.index and amending.policy_over(constitution, act.kind, act.payload) is not None:
+        waiting = Waiting(act.kind, act.payload, act.author, act.index)
+        constitution.waiting[act.leaf_hash] = waiting
+    else:
+        amending.apply(constitution, act.kind, act.payload, act.author, act.index)
+
+
+def _conclude(constitution: Constitution, proposal: bytes, body: Outcome, at: int) -> None:
+    """Let the changes of a proposal or bundle take effect, or be forgotten."""
+    for leaf_hash in constitution.bundles.pop(proposal, (proposal,)):
+        change = constitution.waiting.pop(leaf_hash, None)
+        if change is not None and body.verdict == "confirmed":
+            amending.apply(constitution, change.kind, change.payload, change.author, at)

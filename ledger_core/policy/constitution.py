@@ -102,6 +102,8 @@ class Constitution:
     """Of a local ledger: the members and keys it was opened for."""
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
     """By the proposal's leaf hash."""
+    bundles: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    """Open bundles with a change among them: what they join, by the bundle's leaf hash."""
     closed: int | None = None
 
     def copy(self) -> Constitution:
@@ -113,6 +115,7 @@ class Constitution:
             governing=dict(self.governing),
             audiences=dict(self.audiences),
             waiting=dict(self.waiting),
+            bundles=dict(self.bundles),
         )
 
     def policy_for(self, type_name: str) -> Policy | None:

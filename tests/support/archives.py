@@ -30,8 +30,8 @@ from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
 from ledger_core.merkle.tree import NodeId
 from ledger_core.records.model import JSON
-from ledger_core.records.registry import find_type
 from ledger_core.records.possession import prove_possession
+from ledger_core.records.registry import find_type
 
 ORIGIN = "ledgergrid.example/log1"
 BEGAN_MS = 1_785_579_072_000
