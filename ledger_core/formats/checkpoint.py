@@ -19,8 +19,14 @@ from dataclasses import dataclass
 
 from ledger_core import ids
 from ledger_core.errors import MalformedError
-from ledger_core.formats.note import Note, format_note, parse_note, verify_signed_by
-from ledger_core.formats.vkey import LogKey, NoteSigner
+from ledger_core.formats.note import (
+    Note,
+    Signer,
+    Verifier,
+    format_note,
+    parse_note,
+    verify_signed_by,
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
     return Checkpoint(lines[0], ids.parse_decimal(lines[1]), ids.decode_base64(lines[2], 32))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     """Return the signed note; the same checkpoint always gives the same bytes."""
     text = format_checkpoint(checkpoint)
     return format_note(Note(text, (signer.sign(text),)))
 
 
-def verify_checkpoint(raw: bytes, key: LogKey) -> Checkpoint:
+def verify_checkpoint(raw: bytes, key: Verifier) -> Checkpoint:
     """Return the checkpoint in a note signed by ``key`` for the origin of the key's name."""
     note = parse_note(raw)
     checkpoint = parse_checkpoint(note.text)

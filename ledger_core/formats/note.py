@@ -61,6 +61,12 @@ class Verifier(Protocol):
         """Raise :class:`SignatureError` unless ``blob`` is this key's over ``text``."""
 
 
+class Signer(Protocol):
+    """A private key that makes signature lines."""
+
+    def sign(self, text: bytes) -> NoteSignature: ...
+
+
 V = TypeVar("V", bound=Verifier)
 
 

@@ -15,6 +15,9 @@ what stands above them, every name is a member of at most one group, and no key 
 stand twice: thresholds count distinct keys. Any one of the listed logs is enough. A line
 whose first sign is ``#`` is a comment; space and tab part words, no other control is allowed.
 
+A service reads the same kind of file to learn its witnesses (:func:`parse_witness_policy`):
+there the witnesses' URLs matter, and log lines may be missing.
+
 Source: https://c2sp.org/tlog-policy
 """
 
@@ -27,7 +30,7 @@ from ledger_core import limits
 from ledger_core.errors import MalformedError, SignatureError, TooLargeError
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger_core.formats.note import Note, parse_note, verify_note
-from ledger_core.formats.vkey import LogKey, WitnessKey, parse_vkey
+from ledger_core.formats.vkey import AnyWitnessKey, LogKey, WitnessKey, parse_vkey
 
 NO_QUORUM = "none"
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
@@ -44,18 +47,22 @@ class Group:
 
 @dataclass
 class TrustPolicy:
-    """Logs and witnesses by key, groups by name, and the name of the quorum (or ``none``)."""
+    """Logs and witnesses by key, groups by name, and the name of the quorum (or ``none``).
+
+    ``urls`` are the witnesses' submission prefixes, where the file says them.
+    """
 
     logs: list[LogKey] = field(default_factory=list)
-    witnesses: dict[str, WitnessKey] = field(default_factory=dict)
+    witnesses: dict[str, AnyWitnessKey] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     quorum: str = ""
 
-    def is_met_by(self, witnesses: set[WitnessKey]) -> bool:
+    def is_met_by(self, witnesses: set[AnyWitnessKey]) -> bool:
         """Say whether the quorum is reached by these witnesses' cosignatures."""
         return self.quorum == NO_QUORUM or self._holds(self.quorum, witnesses)
 
-    def _holds(self, name: str, witnesses: set[WitnessKey]) -> bool:
+    def _holds(self, name: str, witnesses: set[AnyWitnessKey]) -> bool:
         if name in self.witnesses:
             return self.witnesses[name] in witnesses
         group = self.groups[name]
@@ -68,12 +75,33 @@ class Trusted:
 
     checkpoint: Checkpoint
     log: LogKey
-    witnesses: tuple[WitnessKey, ...]
+    witnesses: tuple[AnyWitnessKey, ...]
     quorum_met: bool
 
 
 def parse_trust_policy(raw: bytes) -> TrustPolicy:
     """Parse a policy file; errors name the line."""
+    policy = _parse(raw)
+    if not policy.logs:
+        raise MalformedError("trust policy has no log line")
+    return policy
+
+
+def parse_witness_policy(raw: bytes) -> TrustPolicy:
+    """Parse the policy of a service that asks witnesses: each of them has a URL.
+
+    The logs are known from elsewhere (C2SP tlog-policy allows that): log lines say nothing
+    here, and may stand there so that auditors can be given the same file.
+    """
+    policy = _parse(raw)
+    if not policy.witnesses:
+        raise MalformedError("witness policy has no witness line")
+    if missing := sorted(policy.witnesses.keys() - policy.urls.keys()):
+        raise MalformedError(f"witness policy has no URL for {', '.join(missing)[:200]}")
+    return policy
+
+
+def _parse(raw: bytes) -> TrustPolicy:
     if len(raw) > limits.POLICY_BYTES:
         raise TooLargeError(f"trust policy is larger than {limits.POLICY_BYTES} bytes")
     if _FORBIDDEN.search(raw):
@@ -94,8 +122,6 @@ def parse_trust_policy(raw: bytes) -> TrustPolicy:
                 raise type(error)(f"trust policy line {number}: {error}") from None
     if not policy.quorum:
         raise MalformedError("trust policy has no quorum line")
-    if not policy.logs:
-        raise MalformedError("trust policy has no log line")
     return policy
 
 
@@ -103,8 +129,11 @@ def _parse_line(policy: TrustPolicy, grouped: set[str], words: list[str]) -> Non
     match words:
         case ["log", vkey] | ["log", vkey, _]:
             _add_log(policy, vkey)
-        case ["witness", name, vkey] | ["witness", name, vkey, _]:
+        case ["witness", name, vkey]:
             _add_witness(policy, name, vkey)
+        case ["witness", name, vkey, url]:
+            _add_witness(policy, name, vkey)
+            policy.urls[name] = url
         case ["group", name, k, *members]:
             _add_group(policy, grouped, name, k, members)
         case ["quorum", name]:
@@ -117,8 +146,8 @@ def _parse_line(policy: TrustPolicy, grouped: set[str], words: list[str]) -> Non
             raise MalformedError(f"{' '.join(words)[:80]!r} is not a log, witness, group or quorum")
 
 
-def _check_new_key(policy: TrustPolicy, new: LogKey | WitnessKey) -> None:
-    keys: list[LogKey | WitnessKey] = [*policy.logs, *policy.witnesses.values()]
+def _check_new_key(policy: TrustPolicy, new: LogKey | AnyWitnessKey) -> None:
+    keys: list[LogKey | AnyWitnessKey] = [*policy.logs, *policy.witnesses.values()]
     for known in keys:
         if known.public_key == new.public_key:
             raise MalformedError("this key stands in the policy already")
@@ -137,7 +166,7 @@ def _add_log(policy: TrustPolicy, vkey: str) -> None:
 def _add_witness(policy: TrustPolicy, name: str, vkey: str) -> None:
     given = parse_vkey(vkey)
     # A type 0x01 key in this place means its type 0x04 twin, as in Go's implementation.
-    key = WitnessKey(given.name, given.public_key)
+    key = WitnessKey(given.name, given.public_key) if isinstance(given, LogKey) else given
     _check_new_name(policy, name)
     _check_new_key(policy, key)
     policy.witnesses[name] = key

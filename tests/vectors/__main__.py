@@ -17,6 +17,7 @@ from tests.vectors import (
     submission,
     tree,
     trust_policy,
+    witness,
 )
 from tests.vectors.build import FOLDER, format_file
 
@@ -28,6 +29,7 @@ FILES: dict[str, ModuleType] = {
     "note-and-checkpoint": notes,
     "receipt": receipt,
     "trust-policy": trust_policy,
+    "witness": witness,
     "submission": submission,
     "archive": archive,
     "record-types": record_types,

@@ -20,6 +20,7 @@ from ledger_core.formats import (
     submission,
     trust_policy,
     vkey,
+    witness,
 )
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
@@ -208,6 +209,11 @@ def _cosigned_message(given: Given) -> str:
     return vkey.cosigned_message(read(given["text"]), given["time_s"]).decode()
 
 
+def _subtree_message(given: Given) -> str:
+    of = checkpoint.parse_checkpoint(read(given["text"]))
+    return vkey.subtree_message(given["name"], of, given["time_s"]).hex()
+
+
 def _verify_cosignature(given: Given) -> int:
     blob = bytes.fromhex(given["blob"])
     vkey.parse_vkey(given["key"]).verify(read(given["text"]), blob)
@@ -236,6 +242,10 @@ def _parse_trust_policy(given: Given) -> None:
     trust_policy.parse_trust_policy(read(given["policy"]))
 
 
+def _parse_witness_policy(given: Given) -> None:
+    trust_policy.parse_witness_policy(read(given["policy"]))
+
+
 def _verify_trusted(given: Given) -> bool:
     policy = trust_policy.parse_trust_policy(read(given["policy"]))
     return trust_policy.verify_trusted(read(given["note"]), policy).quorum_met
@@ -244,6 +254,30 @@ def _verify_trusted(given: Given) -> bool:
 def _parse_submission(given: Given) -> None:
     parsed = submission.parse_submission(read(given["submission"]))
     assert submission.parse_submission(submission.format_submission(parsed)) == parsed
+
+
+# --- witness -----------------------------------------------------------------------------
+
+
+def _parse_add_checkpoint(given: Given) -> list[int]:
+    raw = read(given["request"])
+    parsed = witness.parse_add_checkpoint(raw)
+    assert witness.format_add_checkpoint(parsed) == raw
+    return [parsed.old_size, len(parsed.proof)]
+
+
+def _parse_cosignatures(given: Given) -> int:
+    raw = read(given["answer"])
+    parsed = witness.parse_cosignatures(raw)
+    assert witness.format_cosignatures(parsed) == raw
+    return len(parsed)
+
+
+def _parse_size(given: Given) -> int:
+    raw = read(given["answer"])
+    size = witness.parse_size(raw)
+    assert witness.format_size(size) == raw
+    return size
 
 
 # --- archive ---------------------------------------------------------------------------
@@ -370,11 +404,17 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "parse_checkpoint": _parse_checkpoint,
     "verify_checkpoint": _verify_checkpoint,
     "cosigned_message": _cosigned_message,
+    "subtree_message": _subtree_message,
     "verify_cosignature": _verify_cosignature,
     "parse_receipt": _silently(_parse_receipt),
     "check_receipt": _check_receipt,
     "parse_trust_policy": _parse_trust_policy,
+    "parse_witness_policy": _parse_witness_policy,
     "verify_trusted": _verify_trusted,
+    "parse_add_checkpoint": _parse_add_checkpoint,
+    "parse_cosignatures": _parse_cosignatures,
+    "parse_size": _parse_size,
+    "origin_digest": lambda given: witness.origin_digest(given["origin"]),
     "parse_submission": _parse_submission,
     "read_frames": _read_frames,
     "parse_range_proof": _silently(_parse_range_proof),

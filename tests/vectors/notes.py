@@ -5,10 +5,16 @@ from __future__ import annotations
 from base64 import b64encode
 
 from ledger_core import limits
-from ledger_core.formats import vkey
+from ledger_core.formats import mldsa44, vkey
 from ledger_core.formats.checkpoint import Checkpoint, sign_checkpoint
 from ledger_core.formats.vkey import WitnessSigner
 from tests.vectors.build import LOG, ORIGIN, WITNESS, Case, accept, refuse, show
+from tests.vectors.post_quantum import (
+    LOG_SEED_KEY_ID,
+    PQ_KEY_ID,
+    PQ_SIGNATURE,
+    PQ_WITNESS,
+)
 from tests.vectors.tree import PUBLISHED_ROOTS, TALL_ROOT, TALL_SIZE
 
 ABOUT = "Keys of logs and witnesses, signed notes, checkpoints, cosignatures"
@@ -42,6 +48,14 @@ TALL_TEXT = TALL_NOTE.partition(b"\n\n")[0] + b"\n"
 TIME_S = 1_785_579_073
 
 
+PQ_VKEY = (
+    f"witness.example/pq1+{PQ_KEY_ID}+"
+    f"{b64encode(bytes([6]) + PQ_WITNESS.private.public_key).decode()}"
+)
+PQ_BLOB = TIME_S.to_bytes(8) + PQ_SIGNATURE
+PQ_LINE = f"— witness.example/pq1 {b64encode(bytes.fromhex(PQ_KEY_ID) + PQ_BLOB).decode()}\n"
+
+
 def cosign(note: bytes, *witnesses: WitnessSigner, time_s: int = TIME_S) -> bytes:
     """Add cosignature lines to a signed checkpoint."""
     text = note.partition(b"\n\n")[0] + b"\n"
@@ -55,6 +69,12 @@ def _keys() -> list[Case]:
     good = {
         "key of the log": (LOG_VKEY, 1),
         "key of the witness": (WITNESS_VKEY, 4),
+        "key of the ML-DSA-44 witness": (PQ_VKEY, 6),
+        "ML-DSA-44 key of the log's name": (
+            f"{ORIGIN}+{LOG_SEED_KEY_ID}+"
+            + b64encode(bytes([6]) + mldsa44.PrivateKey(b"\x04" * 32).public_key).decode(),
+            6,
+        ),
         "key of the C2SP example": (C2SP_EXAMPLE, 1),
         "key of Peter Neumann": (PETER, 1),
         "key of Enoch Root": (ENOCH, 1),
@@ -90,7 +110,12 @@ def _keys() -> list[Case]:
         "a byte too many": with_right_id(name, 1, raw[1:] + b"\x00"),
         "type 0x02": with_right_id(name, 2, raw[1:]),
         "type 0x05": with_right_id(name, 5, raw[1:]),
-        "type 0x06": with_right_id(name, 6, raw[1:]),
+        "type 0x06 and an Ed25519 key": with_right_id(name, 6, raw[1:]),
+        "type 0x04 and an ML-DSA-44 key": with_right_id(name, 4, PQ_WITNESS.private.public_key),
+        "type 0x06 and a byte missing": with_right_id(name, 6, PQ_WITNESS.private.public_key[1:]),
+        "type 0x06 and a name of 256 bytes": with_right_id(
+            "x" * 256, 6, PQ_WITNESS.private.public_key
+        ),
         "no type": f"{name}+{key_id}+",
         "the id of another type": f"{name}+{key_id}+{witness_encoded}",
         "Peter's name and a wrong length": (
@@ -109,6 +134,18 @@ def _keys() -> list[Case]:
         *(refuse(f"vkey with {name}", "parse_vkey", {"vkey": text}) for name, text in bad.items()),
         refuse("vkey of small order", "parse_vkey", {"vkey": small}, "bad-signature"),
         accept("private key and its vkey", "parse_skey", {"skey": PETER_PRIVATE}, PETER),
+        *(
+            accept(f"private key of {whose}", "parse_skey", {"skey": skey}, public)
+            for whose, skey, public in (
+                ("a witness", _private(WITNESS.name, "df1c0a35", 4, 2), WITNESS_VKEY),
+                ("an ML-DSA-44 witness", _private(PQ_WITNESS.name, PQ_KEY_ID, 6, 3), PQ_VKEY),
+            )
+        ),
+        refuse(
+            "private key of a witness with the id of a log",
+            "parse_skey",
+            {"skey": _private(ORIGIN, "c61e0fa5", 4, 1)},
+        ),
         refuse(
             "private key with the id of another",
             "parse_skey",
@@ -116,6 +153,11 @@ def _keys() -> list[Case]:
         ),
         refuse("public key given as a private one", "parse_skey", {"skey": PETER}),
     ]
+
+
+def _private(name: str, key_id: str, algorithm: int, seed: int) -> str:
+    key = b64encode(bytes([algorithm]) + bytes([seed]) * 32).decode()
+    return f"PRIVATE+KEY+{name}+{key_id}+{key}"
 
 
 def _notes() -> list[Case]:
@@ -312,5 +354,62 @@ def _cosignatures() -> list[Case]:
     ]
 
 
+def _post_quantum_cosignatures() -> list[Case]:
+    name, origin = b"witness.example/pq1", ORIGIN.encode()
+    message = b"".join(
+        [
+            b"subtree/v1\n\x00",
+            bytes([len(name)]) + name,
+            TIME_S.to_bytes(8),
+            bytes([len(origin)]) + origin,
+            bytes(8),
+            TALL_SIZE.to_bytes(8),
+            bytes.fromhex(TALL_ROOT),
+        ]
+    )
+    given = {"key": PQ_VKEY, "text": show(TALL_TEXT), "blob": PQ_BLOB.hex()}
+    renamed = vkey.format_vkey(vkey.MldsaWitnessKey("w.example", PQ_WITNESS.private.public_key))
+    bad: dict[str, Case] = {
+        "an hour later": {"blob": ((TIME_S + 3600).to_bytes(8) + PQ_SIGNATURE).hex()},
+        "time zero": {"blob": (bytes(8) + PQ_SIGNATURE).hex()},
+        "no time": {"blob": PQ_SIGNATURE.hex()},
+        "a byte missing": {"blob": PQ_BLOB[:-1].hex()},
+        "a byte too many": {"blob": PQ_BLOB.hex() + "00"},
+        "another size": {"text": show(TALL_TEXT.replace(b"70000", b"70001"))},
+        "another origin": {"text": show(TALL_TEXT.replace(b"log1", b"log2"))},
+        "another name": {"key": renamed},
+    }
+    return [
+        accept(
+            "what an ML-DSA-44 witness signs",
+            "subtree_message",
+            {"text": show(TALL_TEXT), "time_s": TIME_S, "name": name.decode()},
+            message.hex(),
+        ),
+        accept("ML-DSA-44 cosignature", "verify_cosignature", given, TIME_S),
+        *(
+            refuse(
+                f"ML-DSA-44 cosignature with {name}",
+                "verify_cosignature",
+                {**given, **changed},
+                "bad-signature",
+            )
+            for name, changed in bad.items()
+        ),
+        refuse(
+            "ML-DSA-44 cosignature of what is no checkpoint",
+            "verify_cosignature",
+            {**given, "text": show(TEXT.encode())},
+        ),
+    ]
+
+
 def cases() -> list[Case]:
-    return [*_keys(), *_notes(), *_checkpoints(), *_signed_checkpoints(), *_cosignatures()]
+    return [
+        *_keys(),
+        *_notes(),
+        *_checkpoints(),
+        *_signed_checkpoints(),
+        *_cosignatures(),
+        *_post_quantum_cosignatures(),
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from ledger_core import limits
 from ledger_core.formats.record import format_record
-from tests.vectors import archive, entry, notes, receipt, record, submission, trust_policy
+from tests.vectors import archive, entry, notes, receipt, record, submission, trust_policy, witness
 from tests.vectors.__main__ import FILES
 from tests.vectors.build import WITNESS
 from tests.vectors.record_types_page import SPEC, write_page, write_schemas
@@ -24,6 +24,7 @@ EXAMPLES = {
     "note-and-checkpoint": notes.cosign(notes.TALL_NOTE, WITNESS),
     "receipt": receipt.RECEIPT,
     "trust-policy": trust_policy.TWO_OF_THREE.encode(),
+    "witness": witness.REQUEST,
     "submission": json.dumps(submission.make(), indent=2).encode(),
     "archive": archive.spell(archive.make_manifest()),
 }
@@ -36,6 +37,8 @@ LIMITS = {
     "note-and-checkpoint": "NOTE_BYTES NOTE_SIGNATURES",
     "receipt": "NOTE_BYTES PROOF_HASHES",
     "trust-policy": "POLICY_BYTES POLICY_LINES POLICY_NAMES",
+    "witness": "ADD_CHECKPOINT_BYTES COSIGNATURES_BYTES PROOF_HASHES NOTE_SIGNATURES "
+    "LOG_LIST_BYTES LOG_LIST_LOGS",
     "submission": "SUBMISSION_BYTES BATCH_BYTES BATCH_RECORDS",
     "archive": "ARCHIVE_SEGMENT_ENTRIES ARCHIVE_FILES ARCHIVE_MANIFEST_BYTES ARCHIVE_NAME_CHARS "
     "PAYLOAD_PART_BYTES NOTE_BYTES",

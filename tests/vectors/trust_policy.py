@@ -10,6 +10,8 @@ from tests.vectors.notes import (
     ENOCH,
     LOG_VKEY,
     PETER,
+    PQ_LINE,
+    PQ_VKEY,
     TALL_NOTE,
     WITNESS_VKEY,
     cosign,
@@ -20,6 +22,8 @@ PAGE = "trust-policy.md"
 
 W1, W2, W3 = WITNESS_VKEY, format_vkey(WITNESS_2.public), format_vkey(WITNESS_3.public)
 HEAD = f"log {LOG_VKEY}\nwitness w1 {W1}\nwitness w2 {W2}\nwitness w3 {W3}\n"
+PQ_HEAD = f"log {LOG_VKEY}\nwitness w1 {W1}\nwitness pq {PQ_VKEY}\n"
+BOTH = PQ_HEAD + "group g all w1 pq\nquorum g\n"
 TWO_OF_THREE = HEAD + "group g 2 w1 w2 w3\nquorum g\n"
 
 
@@ -28,6 +32,7 @@ def _parsed() -> list[Case]:
         "one log and no witness": f"log {LOG_VKEY}\nquorum none\n",
         "two of three": TWO_OF_THREE,
         "one witness by name": HEAD + "quorum w2\n",
+        "an ML-DSA-44 witness": BOTH,
         "groups in groups": HEAD + "group a any w1 w2\ngroup b all a w3\nquorum b\n",
         "tabs, spaces and blank lines": f"\n \t log\t{LOG_VKEY}  \n\n\tquorum \t none \n",
         "comments": f"# a\n\t# b\nlog {LOG_VKEY}\n#quorum w1\nquorum none\n",
@@ -75,6 +80,7 @@ def _refused() -> list[Case]:
         "group of most": HEAD + "group g most w1 w2\nquorum g\n",
         "log twice": log + log + "quorum none\n",
         "log with a witness's key": f"log {W1}\nquorum none\n",
+        "log with an ML-DSA-44 key": f"log {PQ_VKEY}\nquorum none\n",
         "log with a broken key": f"log {LOG_VKEY[:-1]}d\nquorum none\n",
         "witness named none": f"{log}witness none {W1}\nquorum none\n",
         "witness's name twice": f"{log}witness w {W1}\nwitness w {W2}\nquorum w\n",
@@ -131,12 +137,18 @@ def _verdicts() -> list[Case]:
     nested = HEAD + "group a any w1 w2\ngroup b all a w3\nquorum b\n"
     stranger = f"log {PETER}\nquorum none\n"
     one = cosign(TALL_NOTE, WITNESS)
+    pq = TALL_NOTE + PQ_LINE.encode()
+    grease = "— witness.example/w1 AAAAAGdyZWFzZQ==\n— example.com/x AAAAAGdyZWFzZQ==\n".encode()
     met = {
         "no witness asked": (f"log {LOG_VKEY}\nquorum none\n", TALL_NOTE, True),
         "two asked, none came": (TWO_OF_THREE, TALL_NOTE, False),
         "two asked, one came": (TWO_OF_THREE, one, False),
         "two asked, one came twice": (TWO_OF_THREE, cosign(one, WITNESS, time_s=1), False),
         "two asked, two came": (TWO_OF_THREE, cosign(one, WITNESS_3), True),
+        "ML-DSA-44 and Ed25519 asked, both came": (BOTH, one + PQ_LINE.encode(), True),
+        "ML-DSA-44 and Ed25519 asked, only ML-DSA-44 came": (BOTH, pq, False),
+        "ML-DSA-44 and Ed25519 asked, only Ed25519 came": (BOTH, one, False),
+        "lines by unknown keys between": (BOTH, TALL_NOTE + grease + pq[len(TALL_NOTE) :], False),
         "nested, outer one missing": (nested, cosign(one, WITNESS_2), False),
         "nested, met": (nested, cosign(one, WITNESS_3), True),
         "a witness nobody asked": (f"log {LOG_VKEY}\nquorum none\n", one, True),
@@ -174,8 +186,37 @@ def _verdicts() -> list[Case]:
             },
             "bad-signature",
         ),
+        refuse(
+            "checkpoint with a broken ML-DSA-44 cosignature",
+            "verify_trusted",
+            {
+                "policy": show(BOTH.encode()),
+                "note": show(TALL_NOTE + PQ_LINE[:-9].encode() + b"AAAAAAA=\n"),
+            },
+            "bad-signature",
+        ),
+    ]
+
+
+def _asked() -> list[Case]:
+    """Policies by which a service asks witnesses."""
+    asked = f"witness w1 {W1} https://w1.example/\nwitness pq {PQ_VKEY} http://pq.example\n"
+    good = {
+        "no log": asked + "quorum w1\n",
+        "a log": f"log {LOG_VKEY}\n{asked}group g all w1 pq\nquorum g\n",
+        "no quorum asked": asked + "quorum none\n",
+    }
+    bad = {
+        "no quorum": asked,
+        "no witness": "quorum none\n",
+        "a witness without a URL": f"{asked}witness w2 {W2}\nquorum w1\n",
+    }
+    ask = "parse_witness_policy"
+    return [
+        *(accept(f"asking with {n}", ask, {"policy": show(x.encode())}) for n, x in good.items()),
+        *(refuse(f"asking with {n}", ask, {"policy": show(x.encode())}) for n, x in bad.items()),
     ]
 
 
 def cases() -> list[Case]:
-    return [*_parsed(), *_refused(), *_verdicts()]
+    return [*_parsed(), *_refused(), *_verdicts(), *_asked()]

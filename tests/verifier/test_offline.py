@@ -34,7 +34,7 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
-SERVER_PACKAGES: Final = ("fastapi", "sqlalchemy", "httpx", "cryptography", "uvicorn", "pydantic")
+SERVER_PACKAGES: Final = ("fastapi", "sqlalchemy", "httpx", "psycopg", "uvicorn", "pydantic")
 
 
 @pytest.fixture(scope="module")

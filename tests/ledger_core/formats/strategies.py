@@ -23,6 +23,7 @@ from ledger_core.formats.entry import Entry, Header, format_header
 from ledger_core.formats.note import Note, NoteSignature, format_note
 from ledger_core.formats.receipt import Receipt
 from ledger_core.formats.record import Part, PartRef, Record, Ref, Saw, format_record
+from ledger_core.formats.witness import AddCheckpoint
 
 VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
 LAST_MS = 253_402_300_799_999
@@ -126,6 +127,12 @@ receipts = st.builds(
     hashes=st.lists(hashes, max_size=63).map(tuple),
     checkpoint=signed_checkpoints,
     extra=st.just(b"") | headers.map(format_header) | st.binary(min_size=1, max_size=20),
+)
+add_checkpoints = st.builds(
+    AddCheckpoint,
+    old_size=sizes,
+    proof=st.lists(hashes, max_size=63).map(tuple),
+    checkpoint=signed_checkpoints,
 )
 frames = st.builds(Frame, index=st.integers(0, 2**64 - 1), name=part_names, part=st.none() | parts)
 

@@ -17,7 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger_core.errors import MalformedError, SignatureError
-from ledger_core.formats import archive, checkpoint, entry, note, receipt, record, submission, vkey
+from ledger_core.formats import (
+    archive,
+    checkpoint,
+    entry,
+    note,
+    receipt,
+    record,
+    submission,
+    vkey,
+    witness,
+)
 from ledger_core.formats.record import SignedRecord
 from ledger_core.formats.submission import Submission
 from ledger_core.merkle import tiles
@@ -65,6 +75,15 @@ FORMATS = {
         made.checkpoints, checkpoint.format_checkpoint, checkpoint.parse_checkpoint
     ),
     "receipt": Format(made.receipts, receipt.format_receipt, receipt.parse_receipt),
+    "add-checkpoint": Format(
+        made.add_checkpoints, witness.format_add_checkpoint, witness.parse_add_checkpoint
+    ),
+    "cosignatures": Format(
+        st.lists(made.note_signatures, min_size=1, max_size=4).map(tuple),
+        witness.format_cosignatures,
+        witness.parse_cosignatures,
+    ),
+    "size": Format(made.sizes, witness.format_size, witness.parse_size),
     "frames": Format(
         st.lists(made.frames, max_size=3),
         _format_frames,

@@ -7,11 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_core.errors import LedgerGridError, MalformedError, SignatureError
-from ledger_core.formats import ed25519, vkey
-from ledger_core.formats.vkey import NoteSigner, WitnessKey, WitnessSigner
+from ledger_core.formats import ed25519, mldsa44, vkey
+from ledger_core.formats.checkpoint import Checkpoint, format_checkpoint
+from ledger_core.formats.vkey import (
+    MldsaWitnessKey,
+    MldsaWitnessSigner,
+    NoteSigner,
+    WitnessKey,
+    WitnessSigner,
+)
 from tests.ledger_core.formats import strategies as made
 from tests.vectors.build import LOG, WITNESS
 from tests.vectors.notes import LOG_VKEY, PETER, PETER_PRIVATE, WITNESS_VKEY
+from tests.vectors.post_quantum import PQ_WITNESS
 
 
 def pieces(text: str) -> list[str]:
@@ -69,6 +77,34 @@ def test_a_private_key_is_read_as_it_is_written(name: str, seed: bytes) -> None:
     again = vkey.parse_skey(vkey.format_skey(signer))
     assert (again.name, again.private.seed) == (name, seed)
     assert vkey.parse_vkey(vkey.format_vkey(signer.public)) == signer.public
+
+
+@given(made.key_names, made.hashes)
+def test_private_keys_of_witnesses_are_read_as_they_are_written(name: str, seed: bytes) -> None:
+    for signer in (
+        WitnessSigner(name, ed25519.PrivateKey(seed)),
+        MldsaWitnessSigner(name, mldsa44.PrivateKey(seed)),
+    ):
+        again = vkey.parse_skey(vkey.format_skey(signer))
+        assert (type(again), again.name, again.private.seed) == (type(signer), name, seed)
+        assert again.public == signer.public
+        assert vkey.parse_vkey(vkey.format_vkey(signer.public)) == signer.public
+
+
+@given(made.checkpoints, made.key_names, st.integers(1, 2**63 - 1))
+def test_an_ml_dsa_cosignature_is_for_one_name_one_checkpoint_one_time(
+    checkpoint: Checkpoint, name: str, time_s: int
+) -> None:
+    witness = MldsaWitnessSigner(name, PQ_WITNESS.private)
+    text = format_checkpoint(checkpoint)
+    line = witness.cosign(text, time_s)
+    witness.public.verify(text, line.blob)
+    assert vkey.cosigned_at(line.blob) == time_s
+    other = Checkpoint(checkpoint.origin, checkpoint.size ^ 1, checkpoint.root)
+    with pytest.raises(SignatureError):
+        witness.public.verify(format_checkpoint(other), line.blob)
+    with pytest.raises(SignatureError):
+        MldsaWitnessKey(f"{name}x", witness.public.public_key).verify(text, line.blob)
 
 
 @given(made.key_names, made.hashes)
