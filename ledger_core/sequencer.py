@@ -35,7 +35,7 @@ from ledger_core.errors import (
     StorageError,
 )
 from ledger_core.fail_points import reach
-from ledger_core.formats.entry import Entry, Header, format_entry, format_header, parse_entry
+from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
 from ledger_core.formats.receipt import Receipt, format_receipt
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
@@ -49,12 +49,14 @@ from ledger_core.storage.store import Head, LedgerRow, NewEntry
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where a record lies.
+    """Where a record lies; ``header`` is its bytes, the leaf without the record.
 
     ``size`` is that of the first checkpoint that covers it, None for this batch's own.
     """
 
-    header: Header
+    index: int
+    received_at: int
+    header: bytes
     leaf_hash: bytes
     record_id: str
     size: int | None
@@ -247,7 +249,7 @@ class Sequencer:
         size = None
         if taken.index < batch.head.size:
             size = store.find_covering_size(tx, self._ledger.ledger_id, taken.index)
-        return Placed(stored.header, taken.leaf_hash, record_id, size, is_new=False)
+        return _placed(each, taken, stored.header.received_at, size, is_new=False)
 
     def _append(self, batch: _Batch, each: Admitted) -> Placed:
         index = batch.head.size + len(batch.entries)
@@ -263,11 +265,11 @@ class Sequencer:
         leaf = format_entry(Entry(header, each.signed.raw))
         entry = NewEntry(index, previous, leaf_hash(leaf), each.record_id, leaf, each.parts)
         batch.entries.append(entry)
-        batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
+        taken = batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
         batch.known_refs[entry.leaf_hash] = index
         for key in changed:
             batch.keys[key.key] = batch.changed_keys[key.key] = key
-        return Placed(header, entry.leaf_hash, each.signed.record.id, None, is_new=True)
+        return _placed(each, taken, batch.received_at, None, is_new=True)
 
     def _store(self, tx: Transaction, edge: _Edge, batch: _Batch) -> tuple[_Edge, Growth]:
         leaf_hashes = [entry.leaf_hash for entry in batch.entries]
@@ -292,18 +294,26 @@ class Sequencer:
 
     def _acknowledge(self, place: Placed, growth: Growth, checkpoint: bytes) -> Appended:
         """Make the receipt: of this batch's tree, or of the one the entry was first covered by."""
-        index = place.header.index
+        index = place.index
         if place.size is None:
             path = tuple(growth.prove_inclusion(index))
-            receipt = format_receipt(Receipt(index, path, checkpoint, format_header(place.header)))
+            receipt = format_receipt(Receipt(index, path, checkpoint, place.header))
         else:
             with self._database.read() as tx:
                 receipt = self._prover.receipt(tx, index, place.size)
         return Appended(
             index=index,
             leaf_hash=place.leaf_hash,
-            received_at=place.header.received_at,
+            received_at=place.received_at,
             record_id=place.record_id,
             receipt=receipt,
             is_new=place.is_new,
         )
+
+
+def _placed(
+    each: Admitted, taken: _Taken, received_at: int, size: int | None, *, is_new: bool
+) -> Placed:
+    header = taken.leaf[: -len(each.signed.raw)]
+    record_id = each.signed.record.id
+    return Placed(taken.index, received_at, header, taken.leaf_hash, record_id, size, is_new)

@@ -19,6 +19,8 @@ Source: https://c2sp.org/tlog-proof
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from ledger_core import ids, limits
@@ -46,9 +48,15 @@ class Receipt(msgspec.Struct, frozen=True):
 
 def format_receipt(receipt: Receipt) -> bytes:
     extra = [f"extra {ids.encode_base64(receipt.extra)}"] if receipt.extra else []
-    path = [ids.encode_base64(each) for each in receipt.hashes]
+    path = [_encode_hash(each) for each in receipt.hashes]
     lines = [FORMAT, *extra, f"index {receipt.index}", *path]
     return "\n".join(lines).encode("ascii") + b"\n\n" + receipt.checkpoint
+
+
+@lru_cache(maxsize=4096)
+def _encode_hash(node: bytes) -> str:
+    """Encode a hash of an audit path; the paths of one batch have most of theirs in common."""
+    return ids.encode_base64(node)
 
 
 def parse_receipt(raw: bytes) -> Receipt:
