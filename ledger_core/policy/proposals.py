@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from ledger_core.policy.constitution import Constitution, KeyStanding
-from ledger_core.policy.quorum import Voter, holds
+from ledger_core.policy.quorum import Voter, concerns, holds
 from ledger_core.records.rules import Policy
 from ledger_core.records.types.endorsement import Decision
 from ledger_core.records.types.outcome import Reason, Verdict
@@ -197,3 +197,29 @@ def _may_speak(constitution: Constitution, key: KeyStanding, proposal: Proposal)
     if key.revoked is not None or not constitution.stands_at(key.key, proposal.index):
         return False
     return key.member is None or constitution.members[key.member].now.status != "removed"
+
+
+# --- who is waited for -----------------------------------------------------------
+
+
+def awaits(constitution: Constitution, proposal: Proposal, member: str) -> bool:
+    """Say whether an open proposal still waits for a word of ``member`` that would count."""
+    if not proposal.is_open or proposal.bundle is not None or member not in constitution.members:
+        return False
+    keys = frozenset(
+        key.key
+        for key in constitution.keys.values()
+        if key.member == member and _may_speak(constitution, key, proposal)
+    )
+    roles = constitution.members[member].roles_at(proposal.index)
+    for policy_hash in proposal.policies:
+        policy = constitution.policies[policy_hash]
+        first = _first_words(policy, proposal)
+        for key in keys:
+            name = _voter_name(policy, proposal, key, member)
+            own = keys if policy.count_by == "member" else frozenset({key})
+            if name is not None and name not in first:
+                voter = Voter(name, member, own, roles)
+                if any(concerns(rule, voter) for rule in (policy.rule, policy.veto) if rule):
+                    return True
+    return False

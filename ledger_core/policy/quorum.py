@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule, Rule
+from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule, Rule, walk
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,18 @@ def _speakers(rule: MemberRule | KeyRule, voters: Mapping[str, Voter]) -> Abstra
         elif rule.key in voter.keys:
             return {voter.name}
     return frozenset()
+
+
+def concerns(rule: Rule, voter: Voter) -> bool:
+    """Say whether a rule speaks of this voter at all."""
+    for node, _ in walk(rule):
+        match node:
+            case MemberRule() if node.member == voter.member:
+                return True
+            case KeyRule() if node.key in voter.keys:
+                return True
+            case RoleRule() if node.role in voter.roles:
+                return True
+            case _:
+                continue
+    return False

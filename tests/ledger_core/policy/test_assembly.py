@@ -10,6 +10,7 @@ from ledger_core import ids
 from ledger_core.errors import StandingError
 from ledger_core.policy.assembly import replay
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.proposals import awaits
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
@@ -21,6 +22,7 @@ from ledger_core.records.types.outcome import OUTCOME_1, Outcome
 from ledger_core.records.types.policy import POLICY_1, LiftPolicy, SetPolicy
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1, Withdrawal
 from tests.support.assemblies import (
+    MEMBERS,
     OPERATOR,
     Log,
     agent,
@@ -390,3 +392,13 @@ def test_a_replay_of_the_constitutional_entries_alone_gives_the_same_constitutio
         replay(replayed, log.acts[index])
     assert replayed == log.constitution
     assert len(log.assembly.constitutional) < len(log.acts)
+
+
+def test_an_open_proposal_waits_for_those_whose_word_would_still_count() -> None:
+    log = log_of(author_counts=False, rule=OutOfRule(3, two_of_three().of))  # type: ignore[union-attr]
+    note = log.propose()
+    log.endorse(note, agent("birch"))
+    waiting = [m for m in MEMBERS if awaits(log.constitution, log.proposal(note), m)]
+    assert waiting == ["cobalt"]
+    log.append(MEMBER_1, OPERATOR, Remove("cobalt"))
+    assert not awaits(log.constitution, log.proposal(note), "cobalt")
