@@ -35,7 +35,7 @@ from ledger_core.records import registry
 from ledger_core.records.model import Audience
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
-from ledger_core.storage import store
+from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database
 from ledger_core.storage.store import Head, LedgerRow, StoredEntry
 
@@ -158,7 +158,7 @@ class Exporter:
     def _add_context(self, start: int, head: Head) -> Iterator[bytes]:
         """Add the governance entries before the range, each with its receipt."""
         with self._database.read() as tx:
-            indexes = store.read_governance_indexes(tx, self._ledger.ledger_id, start)
+            indexes = assemblies.read_constitutional(tx, self._ledger.ledger_id, 0, start)
         self._counts["context"] = len(indexes)
         for index in indexes:
             with self._database.read() as tx:

@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from ledger_core import ids
 from ledger_core.admission import Admitted, admit
 from ledger_core.clock import Clock
+from ledger_core.constitutions import ConstitutionReader
 from ledger_core.errors import (
     CommitmentError,
     ForbiddenError,
@@ -33,12 +36,16 @@ from ledger_core.formats.submission import Submission, parse_submission, seal_js
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
 from ledger_core.merkle.tree import leaf_hash
+from ledger_core.policy.assembly import outcome_of
+from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import JSON, Audience, decode_part
 from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
+from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import store
+from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import LedgerRow, StoredEntry
 from ledger_core.storage.views import EntryQuery, Page, Views
@@ -65,7 +72,8 @@ class Ledger:
         self._operator = operator
         self._clock = clock
         self._prover = Prover(row.ledger_id, signer)
-        self._sequencer = Sequencer(database, row, signer, self._prover, clock)
+        self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock)
+        self._constitution = ConstitutionReader(row.ledger_id)
 
     @property
     def name(self) -> str:
@@ -247,9 +255,41 @@ class Ledger:
     def is_operated_here(self) -> bool:
         """Say whether the service's own key may write as an operator."""
         key = ids.format_key(self._operator.public_key)
-        with self._database.read() as tx:
-            standing = store.find_keys(tx, self._row.ledger_id, [key]).get(key)
-        return bool(standing and standing.revoked is None and "operator" in standing.roles)
+        constitution = self.constitution()
+        standing = constitution.keys.get(key)
+        stands = standing is not None and standing.revoked is None
+        return bool(stands and standing and "operator" in standing.roles)
+
+    # --- governing ---------------------------------------------------------------
+
+    def constitution(self) -> Constitution:
+        """Return members, keys, policies and audiences as they stand; change nothing in it."""
+        with self._reading() as tx:
+            return self._constitution.read(tx)
+
+    def proposal(self, leaf_hash: bytes) -> Proposal:
+        with self._reading() as tx:
+            found = assemblies.find_proposals(tx, self._row.ledger_id, [leaf_hash])
+        if leaf_hash not in found:
+            raise NotFoundError(f"{ids.format_digest(leaf_hash)} is no proposal of this ledger")
+        return found[leaf_hash]
+
+    def proposals(self, verdict: Verdict | None, *, after: int, limit: int) -> list[Proposal]:
+        """Return proposals that ended so, or are open (None), in order of index."""
+        with self._reading() as tx:
+            return assemblies.list_proposals(
+                tx, self._row.ledger_id, verdict=verdict, after=after, limit=limit
+            )
+
+    def count_proposals(self) -> dict[str | None, int]:
+        """Return how many proposals ended how; None counts those still open."""
+        with self._reading() as tx:
+            return assemblies.count_proposals(tx, self._row.ledger_id)
+
+    def expire(self, leaf_hash: bytes) -> None:
+        """End a proposal whose time is up; :class:`StandingError` if it has ended already."""
+        outcome = outcome_of(self.proposal(leaf_hash), Ruling("expired", "time"))
+        self.append_as_operator(OUTCOME_1.name, msgspec.json.encode(outcome))
 
 
 def _check_stored(entry: StoredEntry) -> StoredEntry:

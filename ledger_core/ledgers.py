@@ -10,6 +10,7 @@ import msgspec
 
 from ledger_core import ids
 from ledger_core.admission import admit
+from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
 from ledger_core.errors import ConflictError, ForkError, LedgerGridError, NotFoundError
 from ledger_core.fail_points import reach
@@ -21,10 +22,11 @@ from ledger_core.formats.vkey import LogKey, format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
 from ledger_core.merkle.tree import leaf_hash
-from ledger_core.policy.standing import changes_of
+from ledger_core.policy.assembly import Act, Assembly
+from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import Charter, FoundingKey, Kind
 from ledger_core.signing import CheckpointSigner, check_continues
-from ledger_core.storage import store
+from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.store import Head, LedgerRow, NewEntry
@@ -54,14 +56,22 @@ class Ledgers:
         self._open: dict[str, Ledger] = {}
         self.views = Views(database)
         self.follower = Follower(database, self.views)
+        self.clerk = Clerk(database, self._expire, clock)
 
     def start(self) -> None:
-        """Make the views ready and start filling them."""
+        """Make the views ready, start filling them, and end what nobody ends in time."""
         self.views.ensure()
         self.follower.start()
+        self.clerk.start()
 
     def close(self) -> None:
+        self.clerk.close()
         self.follower.close()
+
+    def _expire(self, ledger_id: int, leaf_hash: bytes) -> None:
+        with self._database.read() as tx:
+            name = store.read_ledger_name(tx, ledger_id)
+        self.get(name).expire(leaf_hash)
 
     def create(
         self,
@@ -170,10 +180,14 @@ def _found(
     header = Header(charter.origin, 0, NO_PREVIOUS, now, submission.signed.signature)
     leaf = format_entry(Entry(header, submission.signed.raw))
     first = leaf_hash(leaf)
+    author = submission.signed.record.author
+    act = Act(0, first, now, admitted.kind, author, admitted.payload)
+    assembly = Assembly(Constitution(), {})
+    assembly.take(act, assembly.check(act))
     row = store.add_ledger(tx, name, charter.origin, charter.kind, first)
     entry = NewEntry(0, NO_PREVIOUS, first, admitted.record_id, leaf, admitted.parts)
     store.add_entries(tx, database.dialect, row.ledger_id, [entry])
     store.add_checkpoint(tx, row.ledger_id, 1, first)
     store.add_head(tx, row.ledger_id, Head(1, first, first, now))
-    store.put_keys(tx, row.ledger_id, changes_of(admitted.kind, admitted.payload, 0, {}))
+    assemblies.add_constitutional(tx, database.dialect, row.ledger_id, [0])
     return row

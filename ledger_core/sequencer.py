@@ -21,8 +21,8 @@ from hashlib import sha256
 
 import msgspec
 
-from ledger_core import ids
-from ledger_core.admission import Admitted
+from ledger_core import constitutions, ids
+from ledger_core.admission import Admitted, admit
 from ledger_core.clock import Clock
 from ledger_core.errors import (
     ConflictError,
@@ -32,20 +32,25 @@ from ledger_core.errors import (
     LedgerGridError,
     OutcomeUnknownError,
     ReadOnlyError,
+    StandingError,
     StorageError,
 )
 from ledger_core.fail_points import reach
+from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
 from ledger_core.formats.receipt import Receipt, format_receipt
+from ledger_core.formats.submission import seal_json
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
-from ledger_core.policy.standing import KeyStanding, changes_of, check_standing, named_keys
+from ledger_core.policy.assembly import Act, Assembly, due_type, is_speech, named_proposals
+from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.proposals import Proposal
 from ledger_core.prover import Prover
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import store
+from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
-from ledger_core.storage.store import Head, LedgerRow, NewEntry
+from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -84,6 +89,7 @@ class _Edge:
     head: Head
     frontier: Frontier
     tiles: TileEdge
+    constitution: Constitution
 
 
 class _Taken(msgspec.Struct, frozen=True):
@@ -100,11 +106,11 @@ class _Batch:
 
     head: Head
     received_at: int
-    keys: dict[str, KeyStanding]
     taken: dict[bytes, _Taken]
     known_refs: dict[bytes, int]
+    known_proposals: dict[bytes, Proposal]
+    assembly: Assembly
     entries: list[NewEntry] = field(default_factory=list)
-    changed_keys: dict[str, KeyStanding] = field(default_factory=dict)
 
 
 class Sequencer:
@@ -116,11 +122,14 @@ class Sequencer:
         ledger: LedgerRow,
         signer: CheckpointSigner,
         prover: Prover,
+        operator: PrivateKey,
         clock: Clock,
     ) -> None:
         self._database = database
         self._ledger = ledger
         self._signer = signer
+        self._operator = operator
+        self._operator_key = ids.format_key(operator.public_key)
         self._prover = prover
         self._clock = clock
         # Held for a whole transaction; guards _edge.
@@ -162,9 +171,10 @@ class Sequencer:
         self, admitted: Sequence[Admitted]
     ) -> tuple[_Batch, Growth, list[Placed | LedgerGridError]]:
         with self._database.write() as tx:
-            batch = self._open_batch(tx, admitted)
+            opened = self._open(tx, admitted)
             reach("sequencer.locked")
-            edge = self._edge_at(tx, batch.head)
+            edge = self._edge_at(tx, opened.head)
+            batch = self._begin(tx, opened, edge, admitted)
             places = [self._place(tx, batch, each) for each in admitted]
             grown, growth = self._store(tx, edge, batch)
             reach("sequencer.before-commit")
@@ -188,10 +198,15 @@ class Sequencer:
             return edge
         if edge is None:
             tiles = store.read_tile_edge(tx, ledger_id, head.size)
-            edge = _Edge(head, tiles.frontier(), tiles)
+            constitution = constitutions.extend(tx, ledger_id, Constitution(), 0, head.size)
+            edge = _Edge(head, tiles.frontier(), tiles, constitution)
         elif edge.head.size < head.size:
             new = store.read_leaf_hashes(tx, ledger_id, edge.head.size, head.size)
-            edge = _Edge(head, edge.frontier.extend(new), edge.tiles.extended(new)[0])
+            constitution = constitutions.extend(
+                tx, ledger_id, edge.constitution, edge.head.size, head.size
+            )
+            tiles, frontier = edge.tiles.extended(new)[0], edge.frontier.extend(new)
+            edge = _Edge(head, frontier, tiles, constitution)
         elif edge.head.size > head.size:
             raise ForkError(
                 f"database went back from size {edge.head.size} to {head.size}", index=head.size
@@ -206,21 +221,26 @@ class Sequencer:
             raise IntegrityError(f"the head of size {head.size} is not what the entries say")
         return edge
 
-    def _open_batch(self, tx: Transaction, admitted: Sequence[Admitted]) -> _Batch:
-        names = {each.signed.record.author for each in admitted}
-        names.update(*(named_keys(each.kind, each.payload) for each in admitted))
+    def _open(self, tx: Transaction, admitted: Sequence[Admitted]) -> Opened:
         refs = {ref for each in admitted for ref in each.refs}
         record_ids = [each.record_id for each in admitted]
-        opened = store.open_append(tx, self._ledger.ledger_id, names, record_ids, refs)
+        return store.open_append(tx, self._ledger.ledger_id, record_ids, refs)
+
+    def _begin(
+        self, tx: Transaction, opened: Opened, edge: _Edge, admitted: Sequence[Admitted]
+    ) -> _Batch:
+        named = {leaf for each in admitted for leaf in named_proposals(each.kind, each.payload)}
+        known = assemblies.find_proposals(tx, self._ledger.ledger_id, named) if named else {}
         return _Batch(
             head=opened.head,
             received_at=max(self._clock(), opened.head.received_at),
-            keys=opened.keys,
             taken={
                 record_id: _Taken(entry.index, entry.leaf, entry.leaf_hash)
                 for record_id, entry in opened.taken.items()
             },
             known_refs=opened.known_refs,
+            known_proposals=known,
+            assembly=Assembly(edge.constitution, dict(known)),
         )
 
     def _place(self, tx: Transaction, batch: _Batch, each: Admitted) -> Placed | LedgerGridError:
@@ -252,24 +272,50 @@ class Sequencer:
         return _placed(each, taken, stored.header.received_at, size, is_new=False)
 
     def _append(self, batch: _Batch, each: Admitted) -> Placed:
-        index = batch.head.size + len(batch.entries)
+        """Give a record its place, and behind it whatever of the service's own is due then."""
         missing = [ref for ref in each.refs if ref not in batch.known_refs]
         if missing:
             raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
-        check_standing(batch.keys.get(each.signed.record.author), each.kind, index)
-        changed = list(changes_of(each.kind, each.payload, index, batch.keys))
+        placed = self._append_one(batch, each)
+        while batch.assembly.due:
+            due = batch.assembly.due[0]
+            body = msgspec.json.encode(due)
+            sealed = seal_json(
+                self._ledger.origin, due_type(due).name, body, self._operator, batch.received_at
+            )
+            try:
+                self._append_one(batch, admit(sealed, self._ledger.origin))
+            except LedgerGridError as error:
+                # Half of what belongs together is worse than nothing: the batch is given up.
+                raise RuntimeError(f"{due} is due and was refused") from error
+        return placed
+
+    def _append_one(self, batch: _Batch, each: Admitted) -> Placed:
+        index = batch.head.size + len(batch.entries)
         previous = batch.entries[-1].leaf_hash if batch.entries else batch.head.last_leaf
         header = Header(
             self._ledger.origin, index, previous, batch.received_at, each.signed.signature
         )
         leaf = format_entry(Entry(header, each.signed.raw))
         entry = NewEntry(index, previous, leaf_hash(leaf), each.record_id, leaf, each.parts)
+        author = each.signed.record.author
+        act = Act(index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload)
+        policy = batch.assembly.check(act)
+        if policy is not None or is_speech(each.kind):
+            self._check_can_conclude(batch, index)
+        batch.assembly.take(act, policy)
         batch.entries.append(entry)
         taken = batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
         batch.known_refs[entry.leaf_hash] = index
-        for key in changed:
-            batch.keys[key.key] = batch.changed_keys[key.key] = key
         return _placed(each, taken, batch.received_at, None, is_new=True)
+
+    def _check_can_conclude(self, batch: _Batch, index: int) -> None:
+        """Raise unless the service may write the outcome that this record may bring about."""
+        constitution = batch.assembly.constitution
+        key = constitution.keys.get(self._operator_key)
+        stands = constitution.stands_at(self._operator_key, index)
+        if key is None or not stands or "operator" not in key.roles:
+            raise StandingError("this service's key is no operator here: it can conclude nothing")
 
     def _store(self, tx: Transaction, edge: _Edge, batch: _Batch) -> tuple[_Edge, Growth]:
         leaf_hashes = [entry.leaf_hash for entry in batch.entries]
@@ -287,8 +333,12 @@ class Sequencer:
             store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
             reach("sequencer.checkpoint-stored")
             store.move_head(tx, ledger_id, head)
-        store.put_keys(tx, ledger_id, batch.changed_keys.values())
-        return _Edge(head, edge.frontier.extend(leaf_hashes), tiles), growth
+        assembly = batch.assembly
+        assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
+        changed = assembly.changed.values()
+        assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
+        frontier = edge.frontier.extend(leaf_hashes)
+        return _Edge(head, frontier, tiles, assembly.constitution), growth
 
     # --- after the commit --------------------------------------------------------
 

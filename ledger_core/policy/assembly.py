@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from ledger_core import clock, ids
 from ledger_core.errors import StandingError
@@ -31,8 +33,7 @@ _SPEAKING = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Act:
+class Act(msgspec.Struct, frozen=True):
     """An entry, as far as governance looks at it. ``received_at`` in ms."""
 
     index: int
@@ -49,6 +50,11 @@ Due = Outcome | Equivocation
 
 def due_type(due: Due) -> RecordType:
     return OUTCOME_1 if isinstance(due, Outcome) else EQUIVOCATION_1
+
+
+def is_speech(kind: RecordType) -> bool:
+    """Say whether records of this type speak of proposals."""
+    return kind.name in _SPEAKING
 
 
 def named_proposals(kind: RecordType, payload: Payload) -> tuple[bytes, ...]:

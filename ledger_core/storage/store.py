@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,12 +21,10 @@ from sqlalchemy import (
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
 from ledger_core.merkle.tiles import TILE_LEVELS, TILE_WIDTH, FullTile, TileEdge
-from ledger_core.policy.standing import KeyStanding
-from ledger_core.records.model import Role
 from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
-from ledger_core.storage.prepared import Prepared, Row, query_all
+from ledger_core.storage.prepared import Among, Prepared, Row, query_all
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,9 @@ class Head:
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What an append begins with: the head, and what is known of its keys, ids and references."""
+    """What an append begins with: the head, and what is known of its ids and references."""
 
     head: Head
-    keys: dict[str, KeyStanding]
     taken: dict[bytes, StoredEntry]
     known_refs: dict[bytes, int]
 
@@ -87,7 +84,7 @@ _FOUNDING = 7162
 # Compiled once: making a statement costs more than running it.
 
 _h, _e, _p = t.heads.c, t.entries.c, t.payloads.c
-_c, _t, _k = t.checkpoints.c, t.tiles.c, t.keys.c
+_c, _t = t.checkpoints.c, t.tiles.c
 _LEDGER = bindparam("ledger", type_=BigInteger)
 _START, _END = bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)
 
@@ -102,14 +99,12 @@ _MOVE_HEAD = Prepared(
 )
 _FIND_RECORDS = Prepared(
     select(_e.record_id, _e.index, _e.leaf_hash, _e.leaf).where(
-        _e.ledger_id == _LEDGER, _e.record_id.in_(bindparam("record_ids", expanding=True))
+        _e.ledger_id == _LEDGER, Among(_e.record_id, "record_ids")
     ),
     lists=["record_ids"],
 )
 _FIND_FOLLOWING = Prepared(
-    select(_e.previous, _e.index).where(
-        _e.ledger_id == _LEDGER, _e.previous.in_(bindparam("previous", expanding=True))
-    ),
+    select(_e.previous, _e.index).where(_e.ledger_id == _LEDGER, Among(_e.previous, "previous")),
     lists=["previous"],
 )
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
@@ -118,8 +113,8 @@ _READ_LEAVES = Prepared(select(_e.leaf).where(_IN_RANGE).order_by(_e.index))
 _READ_PARTS = Prepared(
     select(_p.index, _p.part, _p.salt, _p.data).where(
         _p.ledger_id == _LEDGER,
-        _p.index.in_(bindparam("indexes", expanding=True)),
-        _p.part.in_(bindparam("names", expanding=True)),
+        Among(_p.index, "indexes"),
+        Among(_p.part, "names"),
     ),
     lists=["indexes", "names"],
 )
@@ -145,12 +140,6 @@ _FIND_COVERING = Prepared(
         _c.ledger_id == _LEDGER, _c.size > bindparam("index", type_=BigInteger)
     )
 )
-_FIND_KEYS = Prepared(
-    select(_k.key, _k.roles, _k.since, _k.revoked).where(
-        _k.ledger_id == _LEDGER, _k.key.in_(bindparam("names", expanding=True))
-    ),
-    lists=["names"],
-)
 
 # --- ledgers and heads -----------------------------------------------------------
 
@@ -164,6 +153,11 @@ def add_ledger(tx: Transaction, name: str, origin: str, kind: Kind, charter: byt
 def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
     row = tx.execute(select(t.ledgers).where(t.ledgers.c.name == name)).one_or_none()
     return LedgerRow(*row) if row else None
+
+
+def read_ledger_name(tx: Transaction, ledger_id: int) -> str:
+    query = select(t.ledgers.c.name).where(t.ledgers.c.ledger_id == ledger_id)
+    return str(tx.execute(query).scalar_one())
 
 
 def lock_ledgers(tx: Transaction) -> None:
@@ -186,7 +180,6 @@ def list_ledgers(tx: Transaction, after: str, limit: int) -> list[LedgerRow]:
 def open_append(
     tx: Transaction,
     ledger_id: int,
-    names: Iterable[str],
     record_ids: Sequence[bytes],
     leaf_hashes: Collection[bytes],
 ) -> Opened:
@@ -196,17 +189,16 @@ def open_append(
     """
     queries = [
         _LOCK_HEAD.bind(tx, ledger=ledger_id),
-        _FIND_KEYS.bind(tx, ledger=ledger_id, names=sorted(set(names))),
-        _FIND_RECORDS.bind(tx, ledger=ledger_id, record_ids=record_ids),
+        _FIND_RECORDS.bind(tx, ledger=ledger_id, record_ids=list(record_ids)),
     ]
     if leaf_hashes:
-        queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=leaf_hashes))
-    heads, keys, records, *following = query_all(tx, queries)
+        queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=list(leaf_hashes)))
+    heads, records, *following = query_all(tx, queries)
     head = _head(heads)
     indexes = {row[0]: row[1] - 1 for rows in following for row in rows if row[1] > 0}
     if head.last_leaf in leaf_hashes:
         indexes[head.last_leaf] = head.size - 1
-    return Opened(head, _keys(keys), _records(records), indexes)
+    return Opened(head, _records(records), indexes)
 
 
 def read_head(tx: Transaction, ledger_id: int) -> Head:
@@ -261,7 +253,7 @@ def find_by_record_id(
     tx: Transaction, ledger_id: int, record_ids: Sequence[bytes]
 ) -> dict[bytes, StoredEntry]:
     """Return the entries of those record ids that are taken, without payload."""
-    return _records(_FIND_RECORDS.rows(tx, ledger=ledger_id, record_ids=record_ids))
+    return _records(_FIND_RECORDS.rows(tx, ledger=ledger_id, record_ids=list(record_ids)))
 
 
 def _records(rows: Sequence[Row]) -> dict[bytes, StoredEntry]:
@@ -305,7 +297,7 @@ def read_parts(
     tx: Transaction, ledger_id: int, indexes: Sequence[int], names: Sequence[str]
 ) -> dict[int, dict[str, Part]]:
     """Return those of the entries' named payload parts that are there, by index."""
-    rows = _READ_PARTS.rows(tx, ledger=ledger_id, indexes=indexes, names=names)
+    rows = _READ_PARTS.rows(tx, ledger=ledger_id, indexes=list(indexes), names=list(names))
     parts: dict[int, dict[str, Part]] = {}
     for row in rows:
         parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
@@ -381,39 +373,3 @@ def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
     if row is None or row[0] is None:
         raise NotFoundError(f"no entry {index}")
     return int(row[0])
-
-
-# --- keys ------------------------------------------------------------------------
-
-
-def find_keys(tx: Transaction, ledger_id: int, names: Iterable[str]) -> dict[str, KeyStanding]:
-    """Return the standing of those keys that are known."""
-    return _keys(_FIND_KEYS.rows(tx, ledger=ledger_id, names=sorted(set(names))))
-
-
-def _keys(rows: Sequence[Row]) -> dict[str, KeyStanding]:
-    return {row[0]: KeyStanding(row[0], _parse_roles(row[1]), row[2], row[3]) for row in rows}
-
-
-def put_keys(tx: Transaction, ledger_id: int, changed: Iterable[KeyStanding]) -> None:
-    """Write the standings that an append changed."""
-    for key in changed:
-        values = {"roles": " ".join(sorted(key.roles)), "since": key.since, "revoked": key.revoked}
-        this = (t.keys.c.ledger_id == ledger_id) & (t.keys.c.key == key.key)
-        if tx.execute(update(t.keys).where(this).values(values)).rowcount == 0:
-            tx.execute(insert(t.keys).values(ledger_id=ledger_id, key=key.key, **values))
-
-
-def _parse_roles(text: str) -> frozenset[Role]:
-    known: dict[str, Role] = {"operator": "operator", "agent": "agent"}
-    if unknown := set(text.split()) - known.keys():
-        raise IntegrityError(f"a key has roles that do not exist: {sorted(unknown)}")
-    return frozenset(known[word] for word in text.split())
-
-
-def read_governance_indexes(tx: Transaction, ledger_id: int, end: int) -> list[int]:
-    """Return the indexes below ``end`` of the charter and of every change to a key."""
-    k = t.keys.c
-    rows = tx.execute(select(k.since, k.revoked).where(k.ledger_id == ledger_id))
-    indexes = {index for row in rows for index in row if index is not None}
-    return sorted(index for index in indexes if index < end)

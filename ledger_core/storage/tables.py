@@ -2,13 +2,16 @@
 
 ``entries``, ``tiles`` and ``checkpoints`` are only ever added to, which the database itself
 enforces (migrations/). ``payloads`` may also be deleted, by erasure. ``heads`` moves with
-every batch; its row is the ledger's lock. ``keys`` is filled inside the append transaction.
+every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and ``voices`` are
+filled inside the append transaction: which entries say who may do what, what is proposed, and
+what was said of it.
 """
 
 from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -89,14 +92,44 @@ checkpoints = Table(
     Column("root", LargeBinary, nullable=False),
 )
 
-keys = Table(
-    "keys",
+constitutional = Table(
+    "constitutional",
     metadata,
     _ledger(),
-    Column("key", Text, primary_key=True),
+    Column("index", BigInteger, primary_key=True),
+)
+
+proposals = Table(
+    "proposals",
+    metadata,
+    _ledger(),
+    Column("index", BigInteger, primary_key=True),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("member", Text, nullable=True),
+    Column("type", Text, nullable=False),
+    Column("policies", LargeBinary, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("parts", LargeBinary, nullable=False),
+    Column("bundle", LargeBinary, nullable=True),
+    Column("outcome", BigInteger, nullable=True),
+    Column("verdict", Text, nullable=True),
+    UniqueConstraint("ledger_id", "leaf_hash", name="one_proposal_an_entry"),
+    Index("proposals_open", "outcome", "ends_at"),
+    Index("proposals_by_verdict", "ledger_id", "verdict", "index"),
+)
+
+voices = Table(
+    "voices",
+    metadata,
+    _ledger(),
+    Column("proposal", BigInteger, primary_key=True),
+    Column("index", BigInteger, primary_key=True),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("member", Text, nullable=True),
     Column("roles", Text, nullable=False),
-    Column("since", BigInteger, nullable=False),
-    Column("revoked", BigInteger, nullable=True),
+    Column("decision", Text, nullable=False),
 )
 
 tokens = Table(
@@ -110,5 +143,5 @@ tokens = Table(
     Column("revoked_at", BigInteger, nullable=True),
 )
 
-APPEND_ONLY = (entries, tiles, checkpoints)
+APPEND_ONLY = (entries, tiles, checkpoints, constitutional, voices)
 DELETE_ONLY = (payloads,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -13,10 +14,11 @@ from ledger_core.formats.record import check_part
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
-from ledger_core.policy.standing import KeyStanding, changes_of
+from ledger_core.policy.assembly import Act, Assembly
+from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
-from ledger_core.storage import store
+from ledger_core.storage import assemblies, store
 from ledger_core.storage import tables as t
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import EntryQuery
@@ -28,7 +30,7 @@ def check_everything(replica: Replica, ledger: Ledger, folder: Path) -> None:
     """Check that a ledger is whole: chain, tree, rows, keys, views, export."""
     entries = check_chain(ledger)
     check_rows(replica, ledger, entries)
-    check_keys(replica, ledger, entries)
+    check_governance(replica, ledger, entries)
     check_views(ledger, entries)
     check_export(ledger, folder)
 
@@ -83,22 +85,29 @@ def check_rows(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> 
     assert frontier.size == head.size
 
 
-def check_keys(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> None:
-    """Check that the keys' standing is what the governance entries say."""
-    known: dict[str, KeyStanding] = {}
+def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> None:
+    """Check that what was remembered while appending is what all entries together say."""
+    assembly = Assembly(Constitution(), {})
     for entry in entries:
-        record = parse_entry(entry.leaf).signed_record().record
+        parsed = parse_entry(entry.leaf)
+        record = parsed.signed_record().record
         kind = find_type(record.type)
-        if kind.is_governance:
-            payload = decode_payload(kind, record, entry.parts)
-            for change in list(changes_of(kind, payload, entry.index, known)):
-                known[change.key] = change
+        payload = decode_payload(kind, record, entry.parts)
+        received_at = parsed.header.received_at
+        act = Act(entry.index, entry.leaf_hash, received_at, kind, record.author, payload)
+        assembly.take(act, assembly.check(act))
+    assert not assembly.due
     with replica.database.read() as tx:
         row = store.find_ledger(tx, ledger.name)
         assert row is not None
-        stored = tx.execute(select(t.keys.c.key).where(t.keys.c.ledger_id == row.ledger_id))
-        assert set(stored.scalars()) == known.keys()
-        assert store.find_keys(tx, row.ledger_id, known) == known
+        stored = assemblies.read_constitutional(tx, row.ledger_id, 0, len(entries))
+        assert stored == assembly.constitutional
+        known = assembly.proposals
+        found = assemblies.find_proposals(tx, row.ledger_id, known.keys())
+        assert sum(assemblies.count_proposals(tx, row.ledger_id).values()) == len(known)
+    kept = {leaf: replace(each, is_withdrawn=False) for leaf, each in known.items()}
+    assert found == kept
+    assert ledger.constitution() == assembly.constitution
 
 
 def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:

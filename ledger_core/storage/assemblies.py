@@ -1,0 +1,205 @@
+"""Proposals, voices and which entries make the constitution: written as entries are appended.
+
+They are a memory of what the log says, kept so that an append need not read it all again;
+the verifier computes the same from the entries alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, func, insert, select, update
+
+from ledger_core.policy.proposals import Proposal, Voice
+from ledger_core.storage import tables as t
+from ledger_core.storage.database import Dialect, Transaction
+from ledger_core.storage.prepared import Prepared, Row
+
+_HASH_BYTES = 32
+_p, _v, _c = t.proposals.c, t.voices.c, t.constitutional.c
+_LEDGER = bindparam("ledger", type_=BigInteger)
+
+_COLUMNS = (
+    _p.index, _p.leaf_hash, _p.author, _p.member, _p.type, _p.policies, _p.ends_at, _p.parts,
+    _p.bundle, _p.outcome, _p.verdict,
+)  # fmt: skip
+_FIND_PROPOSALS = Prepared(
+    select(*_COLUMNS).where(
+        _p.ledger_id == _LEDGER, _p.leaf_hash.in_(bindparam("leaf_hashes", expanding=True))
+    ),
+    lists=["leaf_hashes"],
+)
+_READ_VOICES = Prepared(
+    select(_v.proposal, _v.index, _v.leaf_hash, _v.key, _v.member, _v.roles, _v.decision)
+    .where(_v.ledger_id == _LEDGER, _v.proposal.in_(bindparam("proposals", expanding=True)))
+    .order_by(_v.proposal, _v.index),
+    lists=["proposals"],
+)
+_MOVE_PROPOSAL = Prepared(
+    update(t.proposals)
+    .where(_p.ledger_id == _LEDGER, _p.index == bindparam("at", type_=BigInteger))
+    .values({name: bindparam(name) for name in ("bundle", "outcome", "verdict")})
+)
+_ADD_PROPOSAL = Prepared(insert(t.proposals))
+_READ_CONSTITUTIONAL = Prepared(
+    select(_c.index)
+    .where(
+        _c.ledger_id == _LEDGER,
+        _c.index >= bindparam("start", type_=BigInteger),
+        _c.index < bindparam("end", type_=BigInteger),
+    )
+    .order_by(_c.index)
+)
+
+# --- the constitution ------------------------------------------------------------
+
+
+def read_constitutional(tx: Transaction, ledger_id: int, start: int, end: int) -> list[int]:
+    """Return the indexes in ``[start, end)`` of entries that make the constitution."""
+    rows = _READ_CONSTITUTIONAL.rows(tx, ledger=ledger_id, start=start, end=end)
+    return [row[0] for row in rows]
+
+
+def add_constitutional(
+    tx: Transaction, dialect: Dialect, ledger_id: int, indexes: Collection[int]
+) -> None:
+    if indexes:
+        dialect.insert_many(tx, t.constitutional, [(ledger_id, index) for index in indexes])
+
+
+# --- proposals -------------------------------------------------------------------
+
+
+def find_proposals(
+    tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]
+) -> dict[bytes, Proposal]:
+    """Return those of the named proposals that exist, and what bundles among them join."""
+    found = _find(tx, ledger_id, leaf_hashes)
+    joined = {part for each in found.values() for part in each.parts} - found.keys()
+    return found | _find(tx, ledger_id, joined)
+
+
+def _find(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dict[bytes, Proposal]:
+    if not leaf_hashes:
+        return {}
+    rows = _FIND_PROPOSALS.rows(tx, ledger=ledger_id, leaf_hashes=leaf_hashes)
+    return {each.leaf_hash: each for each in _with_voices(tx, ledger_id, rows)}
+
+
+def list_proposals(
+    tx: Transaction,
+    ledger_id: int,
+    *,
+    verdict: str | None,
+    after: int,
+    limit: int,
+) -> list[Proposal]:
+    """Return proposals in order of index, behind ``after``; ``verdict`` None: those still open."""
+    state = _p.outcome.is_(None) if verdict is None else _p.verdict == verdict
+    query = select(*_COLUMNS).where(_p.ledger_id == ledger_id, state, _p.index > after)
+    rows = [tuple(row) for row in tx.execute(query.order_by(_p.index).limit(limit))]
+    return _with_voices(tx, ledger_id, rows)
+
+
+def count_proposals(tx: Transaction, ledger_id: int) -> dict[str | None, int]:
+    """Return how many proposals ended how; None counts those still open."""
+    query = select(_p.verdict, func.count()).where(_p.ledger_id == ledger_id)
+    return {row[0]: row[1] for row in tx.execute(query.group_by(_p.verdict))}
+
+
+def read_overdue(tx: Transaction, now_ms: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return ledger id and leaf hash of open proposals whose time is up, oldest first."""
+    query = select(_p.ledger_id, _p.leaf_hash).where(
+        _p.outcome.is_(None), _p.bundle.is_(None), _p.ends_at <= now_ms
+    )
+    return [(row[0], row[1]) for row in tx.execute(query.order_by(_p.ends_at).limit(limit))]
+
+
+def put_proposals(
+    tx: Transaction,
+    dialect: Dialect,
+    ledger_id: int,
+    changed: Iterable[Proposal],
+    known: Mapping[bytes, Proposal],
+) -> None:
+    """Write what an append made of proposals; ``known`` is how they were found."""
+    voices: list[tuple[Any, ...]] = []
+    for each in changed:
+        before = known.get(each.leaf_hash)
+        if before is None:
+            _ADD_PROPOSAL.run(tx, **_values(ledger_id, each))
+        else:
+            _MOVE_PROPOSAL.run(
+                tx,
+                ledger=ledger_id,
+                at=each.index,
+                bundle=each.bundle,
+                outcome=each.outcome,
+                verdict=each.verdict,
+            )
+        heard = len(before.voices) if before is not None else 0
+        voices += [_voice_row(ledger_id, each, voice) for voice in each.voices[heard:]]
+    if voices:
+        dialect.insert_many(tx, t.voices, voices)
+
+
+def _values(ledger_id: int, proposal: Proposal) -> dict[str, Any]:
+    return {
+        "ledger_id": ledger_id,
+        "index": proposal.index,
+        "leaf_hash": proposal.leaf_hash,
+        "author": proposal.author,
+        "member": proposal.member,
+        "type": proposal.type,
+        "policies": b"".join(proposal.policies),
+        "ends_at": proposal.ends_at,
+        "parts": b"".join(proposal.parts),
+        "bundle": proposal.bundle,
+        "outcome": proposal.outcome,
+        "verdict": proposal.verdict,
+    }
+
+
+def _voice_row(ledger_id: int, proposal: Proposal, voice: Voice) -> tuple[Any, ...]:
+    roles = " ".join(sorted(voice.roles))
+    return (
+        ledger_id, proposal.index, voice.index, voice.leaf_hash, voice.key, voice.member, roles,
+        voice.decision,
+    )  # fmt: skip
+
+
+def _with_voices(tx: Transaction, ledger_id: int, rows: Sequence[Row]) -> list[Proposal]:
+    if not rows:
+        return []
+    spoken: dict[int, list[Voice]] = {}
+    wanted = [row[0] for row in rows]
+    for of, index, leaf_hash, key, member, roles, decision in _READ_VOICES.rows(
+        tx, ledger=ledger_id, proposals=wanted
+    ):
+        voice = Voice(index, leaf_hash, key, member, frozenset(roles.split()), decision)
+        spoken.setdefault(of, []).append(voice)
+    return [_proposal(row, spoken.get(row[0], [])) for row in rows]
+
+
+def _proposal(row: Row, voices: Sequence[Voice]) -> Proposal:
+    index, leaf_hash, author, member, type_name, policies, ends_at, parts = row[:8]
+    bundle, outcome, verdict = row[8:]
+    return Proposal(
+        index=index,
+        leaf_hash=leaf_hash,
+        author=author,
+        member=member,
+        type=type_name,
+        policies=_split(policies),
+        ends_at=ends_at,
+        parts=_split(parts),
+        bundle=bundle,
+        voices=tuple(voices),
+        outcome=outcome,
+        verdict=verdict,
+    )
+
+
+def _split(hashes: bytes) -> tuple[bytes, ...]:
+    return tuple(hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES))
