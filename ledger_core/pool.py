@@ -22,7 +22,7 @@ from ledger_core.admission import Admitted
 from ledger_core.errors import BusyError, LedgerGridError
 from ledger_core.sequencer import Outcome
 
-_ADMIT_AT_ONCE = 32
+_ADMIT_AT_ONCE = 64
 """Records one thread takes to admit before others get their turn."""
 
 
@@ -135,7 +135,6 @@ class Pool:
                     self._arrived.append(job)
                 else:
                     refused.append(job)
-            # One thread at first: many at once would only wait for the interpreter.
             self._changed.notify()
         for job in refused:
             job.answer(BusyError(f"{self._records} appends are waiting already"))
@@ -156,17 +155,30 @@ class Pool:
     def _next_task(self) -> Callable[[], None] | None:
         with self._changed:
             while True:
-                ledger = next((each for each in self._waiting if each not in self._busy), None)
-                if ledger is not None:
-                    jobs = self._take_batch(ledger)
-                    self._busy.add(ledger)
-                    return lambda: self._sequence(ledger, jobs)
-                if self._arrived:
-                    jobs = self._take_arrived()
-                    return lambda: self._admit(jobs)
+                task = self._take_task()
+                if task is not None:
+                    # Whoever leaves something to do wakes the next, and nobody else does: a
+                    # thread that is woken for nothing costs those at work the interpreter.
+                    if self._arrived or self._next_ledger() is not None:
+                        self._changed.notify()
+                    return task
                 if self._closing and not self._records:
                     return None
                 self._changed.wait()
+
+    def _take_task(self) -> Callable[[], None] | None:
+        ledger = self._next_ledger()
+        if ledger is not None:
+            batch = self._take_batch(ledger)
+            self._busy.add(ledger)
+            return lambda: self._sequence(ledger, batch)
+        if self._arrived:
+            jobs = self._take_arrived()
+            return lambda: self._admit(jobs)
+        return None
+
+    def _next_ledger(self) -> Appender | None:
+        return next((each for each in self._waiting if each not in self._busy), None)
 
     def _take_arrived(self) -> list[Job]:
         jobs: list[Job] = []
@@ -174,8 +186,6 @@ class Pool:
         while self._arrived and records < _ADMIT_AT_ONCE:
             jobs.append(self._arrived.popleft())
             records += len(jobs[-1].raws)
-        if self._arrived:
-            self._changed.notify()
         return jobs
 
     def _take_batch(self, ledger: Appender) -> list[Job]:
@@ -196,7 +206,6 @@ class Pool:
             for job in jobs:
                 if not job.is_finished:
                     self._waiting.setdefault(job.ledger, []).append(job)
-            self._changed.notify(len(self._threads) if self._closing else 1)
 
     def _sequence(self, ledger: Appender, jobs: Sequence[Job]) -> None:
         holds = True
