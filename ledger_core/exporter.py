@@ -12,7 +12,7 @@ import io
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from hashlib import sha256
 
@@ -25,8 +25,8 @@ from ledger_core.fail_points import reach
 from ledger_core.formats import archive
 from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope
 from ledger_core.formats.ed25519 import PrivateKey
-from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import parse_record
+from ledger_core.formats.entry import look_into
+from ledger_core.formats.record import Part, PartRef
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
 from ledger_core.policy.visibility import may_see_payload
@@ -39,7 +39,9 @@ from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database
 from ledger_core.storage.store import Head, LedgerRow, StoredEntry
 
-_PAYLOADS_AT_ONCE = 32
+_GROUP_BYTES = 1024 * 1024
+_GROUP_ENTRIES = 256
+"""Payloads are read a group at a time: so many entries, or fewer if they reach so many bytes."""
 _COMPRESSION_LEVEL = 1
 
 CSV_COLUMNS = (
@@ -185,48 +187,43 @@ class Exporter:
         self, segment: int, start: int, stop: int, reader: Audience, rows: _CsvRows
     ) -> Iterator[bytes]:
         with self._database.read() as tx:
-            leaves = store.read_leaves(tx, self._ledger.ledger_id, start, stop)
-        yield from self._add(archive.entries_name(segment), [format_bundle(leaves)])
-        frames = self._frames(start, stop, reader, rows)
-        yield from self._add(archive.payloads_name(segment), frames)
+            stored = store.read_entries(
+                tx, self._ledger.ledger_id, range(start, stop), with_payload=False
+            )
+        if len(stored) != stop - start:
+            raise IntegrityError(f"entries are missing between {start} and {stop - 1}")
+        entries = [_see(entry) for entry in stored]
+        for entry in entries:
+            self._by_type[entry.record.type] += 1
+            rows.add(entry)
+        self._counts["entries"] += len(entries)
+        bundle = format_bundle(entry.leaf for entry in stored)
+        yield from self._add(archive.entries_name(segment), [bundle])
+        yield from self._add(archive.payloads_name(segment), self._frames(entries, reader))
 
-    def _frames(self, start: int, stop: int, reader: Audience, rows: _CsvRows) -> Iterator[bytes]:
-        for at in range(start, stop, _PAYLOADS_AT_ONCE):
-            wanted = range(at, min(at + _PAYLOADS_AT_ONCE, stop))
+    def _frames(self, entries: Iterable[_Entry], reader: Audience) -> Iterator[bytes]:
+        for group in _groups(entries):
+            shown = [e for e in group if may_see_payload(e.record.type, reader)]
+            names = sorted({name for entry in shown for name in entry.record.payload})
+            numbers = [entry.index for entry in shown]
             with self._database.read() as tx:
-                entries = store.read_entries(tx, self._ledger.ledger_id, wanted)
-            for entry in entries:
-                yield from self._entry_frames(entry, reader, rows)
+                parts = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
+            for entry in shown:
+                parts.setdefault(entry.index, {})
+            yield b"".join([f for entry in group for f in self._entry_frames(entry, parts)])
 
     def _entry_frames(
-        self, entry: StoredEntry, reader: Audience, rows: _CsvRows
+        self, entry: _Entry, shown: Mapping[int, Mapping[str, Part]]
     ) -> Iterator[bytes]:
-        if tree.leaf_hash(entry.leaf) != entry.leaf_hash:
-            raise IntegrityError(f"entry {entry.index} lost its leaf hash", index=entry.index)
-        parsed = parse_entry(entry.leaf)
-        record = parse_record(parsed.record)
-        shown = may_see_payload(record.type, reader)
-        for name in sorted(record.payload):
-            # A part that is gone makes no frame: the verifier must call it missing.
-            if shown and name in entry.parts:
-                self._counts["present"] += 1
-                yield archive.format_frame(Frame(entry.index, name, entry.parts[name]))
-            elif not shown:
+        parts = shown.get(entry.index)
+        for name in sorted(entry.record.payload):
+            if parts is None:
                 self._counts["withheld"] += 1
                 yield archive.format_frame(Frame(entry.index, name, None))
-        self._counts["entries"] += 1
-        self._by_type[record.type] += 1
-        rows.add(
-            entry.index,
-            format_time(parsed.header.received_at),
-            record.type,
-            record.author,
-            record.id,
-            record.made_at,
-            " ".join(sorted(record.payload)),
-            sum(part.size for part in record.payload.values()),
-            ids.format_digest(entry.leaf_hash),
-        )
+            elif name in parts:
+                self._counts["present"] += 1
+                yield archive.format_frame(Frame(entry.index, name, parts[name]))
+            # A part that is gone makes no frame: the verifier must call it missing.
 
     def _add_schemas(self, type_name: str) -> Iterator[bytes]:
         for part, schema in registry.json_schemas(type_name).items():
@@ -271,6 +268,55 @@ class _Outlet(io.RawIOBase):
         return taken
 
 
+class _Record(msgspec.Struct, frozen=True):
+    """What the exporter needs of a record. It was checked in full when it was admitted."""
+
+    type: str
+    author: str
+    id: str
+    made_at: str
+    payload: dict[str, PartRef] = {}
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """An entry whose leaf hash has been checked."""
+
+    index: int
+    leaf_hash: bytes
+    received_at: str
+    record: _Record
+    payload_bytes: int
+
+
+_RECORD = msgspec.json.Decoder(_Record)
+
+
+def _see(entry: StoredEntry) -> _Entry:
+    if tree.leaf_hash(entry.leaf) != entry.leaf_hash:
+        raise IntegrityError(f"entry {entry.index} lost its leaf hash", index=entry.index)
+    received_at, raw = look_into(entry.leaf)
+    try:
+        record = _RECORD.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
+    size = sum([part.size for part in record.payload.values()])
+    return _Entry(entry.index, entry.leaf_hash, received_at, record, size)
+
+
+def _groups(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    """Cut entries into groups whose payloads are held at once."""
+    group: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        group.append(entry)
+        size += entry.payload_bytes
+        if size >= _GROUP_BYTES or len(group) >= _GROUP_ENTRIES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
 class _CsvRows:
     """The rows of entries.csv, kept in a temporary file until their turn in the zip."""
 
@@ -279,8 +325,21 @@ class _CsvRows:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(CSV_COLUMNS)
 
-    def add(self, *values: str | int) -> None:
-        self._writer.writerow(values)
+    def add(self, entry: _Entry) -> None:
+        record = entry.record
+        self._writer.writerow(
+            (
+                entry.index,
+                entry.received_at,
+                record.type,
+                record.author,
+                record.id,
+                record.made_at,
+                " ".join(sorted(record.payload)),
+                entry.payload_bytes,
+                ids.format_digest(entry.leaf_hash),
+            )
+        )
 
     def chunks(self) -> Iterator[bytes]:
         self._file.seek(0)

@@ -89,3 +89,9 @@ def parse_entry(leaf: bytes) -> Entry:
         raise TooLargeError(f"entry is {len(leaf)} bytes, more than {limits.ENTRY_BYTES}")
     head, blank, record = leaf.partition(b"\n\n")
     return Entry(parse_header(head + blank), record)
+
+
+def look_into(leaf: bytes) -> tuple[str, bytes]:
+    """Return time received and record bytes of a leaf that is known to be an entry."""
+    head, _, record = leaf.partition(b"\n\n")
+    return head.split(b"\n", _HEADER_LINES)[4].decode("ascii"), record

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from ledger_core import ids
+from ledger_core import exporter, ids
 from ledger_core.errors import IntegrityError, MalformedError, NotFoundError, PayloadError
 from ledger_core.formats import archive
 from ledger_core.formats.archive import Manifest
 from ledger_core.formats.entry import parse_entry
 from ledger_core.ledger import Ledger
+from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import parse_bundle
 from ledger_core.records.model import Audience
 from tests.support.ledgers import Author, Service, append_notes, register, trust_policy
@@ -126,6 +127,42 @@ def test_an_entry_that_was_changed_is_not_exported_but_named(service: Service) -
         tx.execute(text('UPDATE entries SET leaf = substr(leaf, 1, 300) WHERE "index" = 3'))
     with pytest.raises(IntegrityError, match="entry 3"):
         export(ledger)
+
+
+def test_a_range_with_an_entry_missing_is_not_exported(service: Service) -> None:
+    replica = service.open()
+    ledger = replica.ledgers.create("main")
+    append_notes(ledger, register(ledger), 256)  # Entry 3 is in a full tile.
+    with replica.database.write() as tx:
+        drop_guards(tx)
+        tx.execute(text('DELETE FROM entries WHERE "index" = 3'))
+    with pytest.raises(IntegrityError, match="entries are missing between 0 and 258"):
+        export(ledger)
+
+
+def test_a_record_that_cannot_be_read_is_named(service: Service) -> None:
+    replica = service.open()
+    ledger = replica.ledgers.create("main")
+    append_notes(ledger, register(ledger), 256)  # Entry 3 is in a full tile.
+    leaf = ledger.entry(3).leaf[:300]
+    values = {"leaf": leaf, "leaf_hash": tree.leaf_hash(leaf)}
+    with replica.database.write() as tx:
+        drop_guards(tx)
+        change = 'UPDATE entries SET leaf = :leaf, leaf_hash = :leaf_hash WHERE "index" = 3'
+        tx.execute(text(change), values)
+    with pytest.raises(IntegrityError, match="entry 3: Input data was truncated"):
+        export(ledger)
+
+
+def test_how_many_payloads_are_held_at_once_changes_nothing(
+    ledger: Ledger, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_notes(ledger, author, 20)
+    name = archive.payloads_name(0)
+    frames = open_zip(export(ledger, 0, 22)).read(name)
+    for limit, value in (("_GROUP_BYTES", 20), ("_GROUP_ENTRIES", 3)):
+        monkeypatch.setattr(exporter, limit, value)
+        assert open_zip(export(ledger, 0, 22)).read(name) == frames
 
 
 @pytest.mark.parametrize(
