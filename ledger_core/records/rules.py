@@ -26,10 +26,11 @@ from ledger_core.formats.record import check_type_name
 
 _POLICY_TAG = b"ledgergrid/policy@v1\n"
 
+# `$` alone lets a line end pass behind it, in Python's dialect.
 MemberName = Annotated[
-    str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$")
+    str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$(?!\n)")
 ]
-RoleName = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+RoleName = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z][a-z0-9_-]{0,31}$(?!\n)")]
 TypeName = Annotated[str, msgspec.Meta(max_length=limits.STREAM_CHARS)]
 AtLeast = Annotated[int, msgspec.Meta(ge=1, le=limits.RULE_VOICES)]
 

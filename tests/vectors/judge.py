@@ -26,8 +26,9 @@ from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
 from ledger_core.policy.standing import KeyStanding, check_standing
 from ledger_core.records.model import decode_payload
+from ledger_core.records.possession import possession_message
 from ledger_core.records.registry import find_type
-from ledger_core.records.types import key as key_type
+from ledger_core.records.types.log_key import handover_message
 from tests.vectors.build import SALT, Case, make_record, read
 
 Given = Mapping[str, Any]
@@ -358,7 +359,11 @@ def _find_type(given: Given) -> None:
 
 
 def _possession_message(given: Given) -> str:
-    return key_type.possession_message(given["origin"], given["key"]).decode()
+    return possession_message(given["origin"], given["key"]).decode()
+
+
+def _handover_message(given: Given) -> str:
+    return handover_message(given["origin"], given["old"], given["new"]).decode()
 
 
 def _check_standing(given: Given) -> None:
@@ -424,5 +429,6 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "decode_payload": _decode_payload,
     "find_type": _find_type,
     "possession_message": _possession_message,
+    "handover_message": _handover_message,
     "check_standing": _check_standing,
 }

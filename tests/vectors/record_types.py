@@ -4,38 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger_core import ids
-from ledger_core.formats import ed25519
-from tests.vectors.build import AGENT, LOG, OPERATOR, ORIGIN, Case, accept, refuse
-from tests.vectors.edwards25519 import IDENTITY, encode
-from tests.vectors.notes import LOG_VKEY, WITNESS_VKEY
+from tests.vectors import governance_types
+from tests.vectors.build import LOG, ORIGIN, Case, accept, refuse
+from tests.vectors.governance_types import (
+    AGENT_KEY,
+    LOG_KEY,
+    NEXT_VKEY,
+    OPERATOR_KEY,
+    OTHER_KEY,
+)
+from tests.vectors.notes import LOG_VKEY
 
 ABOUT = "Record types: payloads they take and refuse; who may write what, when"
 PAGE = "record-types.md"
 
-AGENT_KEY, OPERATOR_KEY = ids.format_key(AGENT.public_key), ids.format_key(OPERATOR.public_key)
-OTHER = ed25519.PrivateKey(b"\x09" * 32)
-OTHER_KEY = ids.format_key(OTHER.public_key)
-SMALL_KEY = ids.format_key(encode(IDENTITY))
-
-
-def possess(key: ed25519.PrivateKey = OTHER, origin: str = ORIGIN, claimed: str = "") -> str:
-    """Sign what shows that a key's holder wants it registered (docs/spec/record-types.md)."""
-    text = f"ledgergrid/key-possession@v1\n{origin}\n{claimed or ids.format_key(key.public_key)}\n"
-    return ids.encode_base64url(key.sign(text.encode()))
-
-
-CHARTER = {
-    "keys": [
-        {"key": OPERATOR_KEY, "roles": ["operator"]},
-        {"key": AGENT_KEY, "roles": ["agent"]},
-    ],
-    "kind": "private",
-    "log_key": LOG_VKEY,
-    "origin": ORIGIN,
-}
-REGISTER = {"action": "register", "key": OTHER_KEY, "possession": possess(), "roles": ["agent"]}
-REVOKE = {"action": "revoke", "key": OTHER_KEY, "reason": "compromised"}
 ACTION = {"action": "send_email", "status": "succeeded", "tool": "smtp", "input": {"to": "…"}}
 DECISION = {
     "decision": "route",
@@ -62,8 +44,10 @@ EXCHANGE = {
 }
 
 EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
-    "charter/1": {"charter": {"body": CHARTER}},
-    "key/1": {"registration": {"body": REGISTER}, "revocation": {"body": REVOKE}},
+    **{
+        kind: {name: {"body": body} for name, body in bodies.items()}
+        for kind, bodies in governance_types.EXAMPLES.items()
+    },
     "note/1": {
         "object": {"body": {"hello": "world"}},
         "number": {"body": 1.5},
@@ -86,70 +70,16 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Good payloads of every type, by part."""
 
-AUTHORS = {"charter/1": OPERATOR_KEY, "key/1": OPERATOR_KEY, "export/1": OPERATOR_KEY}
+BY_OPERATORS = (
+    "charter/1 key/1 log.key/1 member/1 policy/1 audience/1 outcome/1 "
+    "equivocation/1 anchor/1 export/1"
+)
+AUTHORS = dict.fromkeys(BY_OPERATORS.split(), OPERATOR_KEY)
 
 
 def _given(kind: str, parts: dict[str, Any], **more: Any) -> Case:
     author = AUTHORS.get(kind, AGENT_KEY)
     return {"type": kind, "ledger": ORIGIN, "author": author, "parts": parts, **more}
-
-
-def _bad_charters() -> dict[str, Any]:
-    other_log = LOG_VKEY.replace("log1", "log2")
-    founders = [{"key": OPERATOR_KEY, "roles": ["operator"]}]
-    return {
-        "an origin that is not its ledger": {**CHARTER, "origin": "other.example/log"},
-        "a log key with a broken id": {**CHARTER, "log_key": other_log},
-        "a witness's key as log key": {**CHARTER, "log_key": WITNESS_VKEY},
-        "a kind unknown": {**CHARTER, "kind": "secret"},
-        "no keys": {**CHARTER, "keys": []},
-        "no operator": {**CHARTER, "keys": [{"key": AGENT_KEY, "roles": ["agent"]}]},
-        "an author who is no operator": {
-            **CHARTER,
-            "keys": [
-                {"key": OPERATOR_KEY, "roles": ["agent"]},
-                {"key": AGENT_KEY, "roles": ["operator"]},
-            ],
-        },
-        "a key twice": {**CHARTER, "keys": founders * 2},
-        "a key with spare bits set": {
-            **CHARTER,
-            "keys": [*founders, {"key": AGENT_KEY[:-1] + "9", "roles": ["agent"]}],
-        },
-        "a key of small order": {
-            **CHARTER,
-            "keys": [*founders, {"key": SMALL_KEY, "roles": ["agent"]}],
-        },
-        "a role twice": {**CHARTER, "keys": [{"key": OPERATOR_KEY, "roles": ["operator"] * 2}]},
-        "an unknown role": {**CHARTER, "keys": [{"key": OPERATOR_KEY, "roles": ["root"]}]},
-        "no roles": {**CHARTER, "keys": [{"key": OPERATOR_KEY, "roles": []}]},
-    }
-
-
-def _bad_keys() -> dict[str, Any]:
-    return {
-        "no possession": {k: v for k, v in REGISTER.items() if k != "possession"},
-        "possession shown for another ledger": {
-            **REGISTER,
-            "possession": possess(origin="other.example"),
-        },
-        "possession shown by another key": {
-            **REGISTER,
-            "possession": possess(AGENT, claimed=OTHER_KEY),
-        },
-        "possession of another key": {**REGISTER, "possession": possess(AGENT)},
-        "possession in padded base64": {**REGISTER, "possession": possess() + "=="},
-        "a key of small order": {**REGISTER, "key": SMALL_KEY},
-        "a key in hex": {**REGISTER, "key": "ed25519:" + OTHER.public_key.hex()},
-        "a role twice": {**REGISTER, "roles": ["agent", "agent"]},
-        "an unknown role": {**REGISTER, "roles": ["auditor"]},
-        "an unknown action": {**REGISTER, "action": "renew"},
-        "no action": {k: v for k, v in REGISTER.items() if k != "action"},
-        "a revocation with roles": {**REVOKE, "roles": ["agent"]},
-        "a revocation without a reason": {"action": "revoke", "key": OTHER_KEY},
-        "a revocation for a reason unknown": {**REVOKE, "reason": "bored"},
-        "a revocation of no key": {**REVOKE, "key": "ed25519:"},
-    }
 
 
 def _bad_others() -> dict[str, dict[str, Any]]:
@@ -199,7 +129,7 @@ def _payloads() -> list[Case]:
         for kind, examples in EXAMPLES.items()
         for name, parts in examples.items()
     ]
-    bad = {"charter/1": _bad_charters(), "key/1": _bad_keys(), **_bad_others()}
+    bad = {**governance_types.BAD, **_bad_others()}
     cases += [
         refuse(
             f"{kind} with {name}",
@@ -301,13 +231,20 @@ def _standings() -> list[Case]:
 
 
 def cases() -> list[Case]:
-    message = f"ledgergrid/key-possession@v1\n{ORIGIN}\n{OTHER_KEY}\n"
+    possession = f"ledgergrid/key-possession@v1\n{ORIGIN}\n{OTHER_KEY}\n"
+    handover = f"ledgergrid/log-key-handover@v1\n{ORIGIN}\n{LOG_VKEY}\n{NEXT_VKEY}\n"
     return [
         accept(
             "what shows possession of a key",
             "possession_message",
             {"origin": ORIGIN, "key": OTHER_KEY},
-            message,
+            possession,
+        ),
+        accept(
+            "what both log keys sign",
+            "handover_message",
+            {"origin": ORIGIN, "old": LOG_KEY["old"], "new": LOG_KEY["new"]},
+            handover,
         ),
         accept("log's own key", "parse_vkey", {"vkey": LOG_VKEY}, LOG.public.algorithm),
         *_payloads(),

@@ -10,9 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ledger_core import limits
 from ledger_core.records.model import RecordType
 from ledger_core.records.registry import ALL, json_schemas
-from tests.vectors.record_types import AUTHORS, EXAMPLES, OPERATOR_KEY
+from tests.vectors.governance_types import OPERATOR_KEY
+from tests.vectors.record_types import AUTHORS, EXAMPLES
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
 Schema = dict[str, Any]
@@ -54,18 +56,20 @@ U+0000, which PostgreSQL cannot store.
 A published schema never changes. A new version is a new type (`note/2`) beside the old one.
 
 **Audience** says who may see the payload: `public` everyone, `members` those with a reading token
-of the ledger, `operator` operators only. **Governance** types say who may do what; their payloads
-are needed to judge other entries, so they are never erased and are part of every archive.
-**Columns** are what a view adds to filter entries by.
+of the ledger, `operator` operators only. **Governance** types say who may do what, or who agreed to
+what; their payloads are needed to judge other entries, so they are never erased and are part of
+every archive. **Columns** are what a view adds to filter entries by.
 
 ## Standing
 
-Keys come from governance entries alone: the founding keys of `charter/1`, then `key/1`. Let a key
-be registered by the entry at index `since` and, perhaps, be revoked by the entry at index
-`revoked`. The key may sign an entry at index `i` if
+Keys come from governance entries alone: the founding keys of `charter/1`, then `key/1`,
+`key.rotation/1` and the admissions of `member/1`. Let a key be registered by the entry at index
+`since` and, perhaps, be revoked by the entry at index `revoked`. The key may sign an entry at
+index `i` if
 
 - `since < i`, and `i <= revoked` where it was revoked (a key stands at the very entry
   that revokes it);
+- its member, where it has one, is admitted at `i`, neither suspended nor removed;
 - one of its roles is among the type's writers.
 
 Entry 0 is a charter, and no other entry is. A key is registered once for ever: a revoked key is
@@ -73,6 +77,9 @@ never registered again. Only a key that stands can be revoked, and never by itse
 operator is always left. A revocation counts from its index,
 not from any time it names: entries signed before it verify for ever, and a compromised key cannot
 be back-dated out of the log.
+
+Who may register or revoke whose key, what waits for whose agreement and how that ends is in
+the rules of governance.
 
 **Possession.** Whoever registers a key shows that its holder wants it here: `possession` is the
 key's own signature (base64url) over these bytes, each line ending in a newline:
@@ -91,12 +98,58 @@ RULES = {
     "charter/1": (
         "Its own rule: `origin` is the record's `ledger`; `log_key` is a vkey of type 0x01 whose "
         "name is the origin; every key is acceptable ([signatures.md](signatures.md)), no key and "
-        "no role of a key is named twice; the author is one of the keys and an operator. The leaf "
+        "no role of a key is named twice; the author is one of the keys and an operator. No member "
+        "is named twice, nor a role of one, and none is given the role `member`, which all hold; a "
+        "key's `member` is among them; a member's key is no operator, a key without a member no "
+        "steward. Policies and audiences follow the rules of `policy/1` and `audience/1`; no type "
+        "has two. A `consortium` has members and policies for `member/1` and `policy/1`. A "
+        "`local` ledger, and no other, has `parties` (sorted, each once, members or keys of this "
+        "charter) and a `parent`, whose `origin` is one and whose `charter` is a digest. The leaf "
         "hash of a charter's entry is the ledger's identity."
     ),
     "key/1": (
         "Its own rule: the key is acceptable ([signatures.md](signatures.md)); `possession` "
-        "verifies under it; no role is named twice."
+        "verifies under it; no role is named twice; a member's key is no operator, a key without a "
+        "member no steward. A revocation is not signed by the key it revokes. `suspect_since` is "
+        "the index from which on its signatures are doubted: a flag for readers, it undoes nothing."
+    ),
+    "key.rotation/1": (
+        "Its own rule: the successor is not the author, and `possession` verifies under it. The "
+        "author is the key that is succeeded."
+    ),
+    "log.key/1": (
+        "Its own rule: `old` and `new` are two vkeys of type 0x01 named like the record's "
+        "`ledger`; `by_old` and `by_new` are their signatures (base64url) over these bytes, each "
+        "line ending in a newline:\n\n```text\nledgergrid/log-key-handover@v1\n"
+        "<origin of the ledger>\n<old>\n<new>\n```"
+    ),
+    "member/1": (
+        "Its own rule: no role and no key is named twice; the role `member` is neither given nor "
+        "taken; every key of an admission shows possession and is no operator."
+    ),
+    "policy/1": (
+        "Its own rule: no type is named twice, and each is like `note/1`. A rule has at most "
+        f"{limits.RULE_NODES} parts, nested at most {limits.RULE_DEPTH} deep, the outermost "
+        "counted; its keys are written as keys are; no `at_least` of an "
+        "`out_of` is more than the length of its `of`. `veto` likewise."
+    ),
+    "audience/1": (
+        "Its own rule: `type` is like `note/1`; the setting has `entry`, `parts` or both, of at "
+        f"most {limits.PAYLOAD_PARTS} parts; `roles`, each once, are named if and only if one of "
+        "the audiences is `roles`."
+    ),
+    "endorsement/1": (
+        "Its own rule: `proposal` and `policy` are digests, `ends_at` is a time as in "
+        "[record.md](record.md); a ref `endorses` of the record, if there is one, names the "
+        "proposal."
+    ),
+    "withdrawal/1": "Its own rule: `proposal` is a digest.",
+    "bundle/1": "Its own rule: `proposals` are digests, each once.",
+    "outcome/1": "Its own rule: `proposal` and `policy` are digests.",
+    "equivocation/1": "Its own rule: `first` and `second` are two digests.",
+    "anchor/1": (
+        "Its own rule: `origin` is one, and not the record's `ledger`; `charter` and `root` are "
+        "digests; `size` is not 0."
     ),
     "export/1": (
         "Its own rule: `start` is less than `end`, unless `end` is 0, which means up to and "
@@ -107,6 +160,8 @@ RULES = {
 
 def _type_of(schema: Schema, defs: dict[str, Schema]) -> str:
     """Put a JSON schema into a few words."""
+    if schema.get("discriminator", {}).get("propertyName") == "rule":
+        return "rule"
     if "$ref" in schema:
         return _type_of(defs[schema["$ref"].rpartition("/")[2]], defs)
     if "enum" in schema:

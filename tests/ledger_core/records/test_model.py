@@ -18,7 +18,8 @@ from ledger_core.records.types.charter import Charter
 from ledger_core.records.types.key import Register
 from ledger_core.records.types.llm_call import LlmCall
 from tests.vectors.build import OPERATOR, SALT, make_record
-from tests.vectors.record_types import CALL, CHARTER, EXAMPLES, REGISTER
+from tests.vectors.governance_types import CHARTER, REGISTER
+from tests.vectors.record_types import CALL, EXAMPLES
 
 
 def seal_parts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -52,8 +53,45 @@ def test_a_json_part_has_a_schema_that_refuses_unknown_fields(kind: RecordType) 
             assert all(each.get("additionalProperties") is False for each in objects)
 
 
-def test_governance_is_public_and_written_by_operators_alone() -> None:
-    governance = [kind for kind in ALL if kind.is_governance]
-    assert {kind.name for kind in governance} == {"charter/1", "key/1"}
-    for kind in governance:
-        assert (kind.audience, kind.writers) == ("public", frozenset({"operator"}))
+def named(kinds: Iterable[RecordType]) -> set[str]:
+    return {kind.name for kind in kinds}
+
+
+SAID_BY_ALL = {"endorsement/1", "withdrawal/1", "bundle/1"}
+"""How those concerned agree: every key that stands may speak."""
+
+SAID_BY_THE_SERVICE = {"outcome/1", "equivocation/1"}
+
+
+def test_what_changes_the_constitution_is_governance() -> None:
+    constitutional = named(kind for kind in ALL if kind.is_constitutional)
+    governance = named(kind for kind in ALL if kind.is_governance)
+    assert governance - constitutional == SAID_BY_ALL | SAID_BY_THE_SERVICE
+    assert constitutional <= governance
+
+
+def test_agents_change_nothing_of_the_constitution_but_their_own_key_and_a_ledgers_end() -> None:
+    by_agents = named(kind for kind in ALL if kind.is_constitutional and "agent" in kind.writers)
+    assert by_agents == {"key.rotation/1", "closing/1"}
+
+
+def test_a_constitution_is_public_but_for_a_local_ledgers_end() -> None:
+    hidden = named(k for k in ALL if k.is_constitutional and k.audience != "public")
+    assert hidden == {"closing/1"}
+
+
+def test_the_charter_the_logs_key_and_verdicts_are_written_by_operators_alone() -> None:
+    by_operators = named(
+        kind for kind in ALL if kind.is_governance and kind.writers == {"operator"}
+    )
+    assert by_operators == {"charter/1", "log.key/1"} | SAID_BY_THE_SERVICE
+
+
+def test_every_other_governance_type_is_written_by_stewards_as_well() -> None:
+    governance = [kind for kind in ALL if kind.is_governance and kind.writers != {"operator"}]
+    assert all({"operator", "steward"} <= kind.writers for kind in governance)
+
+
+def test_everyone_who_stands_may_speak_of_a_proposal() -> None:
+    for name in SAID_BY_ALL:
+        assert find_type(name).writers == {"operator", "steward", "agent"}
