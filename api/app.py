@@ -24,7 +24,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import logs, problems
 from api.bodies import BoundedBodies, Intake
 from api.metrics import Metrics
-from api.routes import archive, entries, health, ledgers, proofs, records, static_log, stream
+from api.routes import (
+    archive,
+    entries,
+    governance,
+    health,
+    ledgers,
+    proofs,
+    records,
+    static_log,
+    stream,
+)
 from api.service import Service
 from api.settings import Settings, load_settings
 from api.streams import Hub
@@ -39,7 +49,7 @@ VERSION = "0.1.0"
 OPENAPI_PATH = "/api/v1/openapi.json"
 _NEW_OBJECTS = 5_000
 """How many objects are made before the youngest are collected; Python's 700 are a few requests."""
-_ROUTERS = (ledgers, entries, proofs, archive, stream, static_log, health)
+_ROUTERS = (ledgers, governance, entries, proofs, archive, stream, static_log, health)
 
 
 class App:

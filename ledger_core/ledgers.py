@@ -18,13 +18,13 @@ from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import NO_PREVIOUS, Entry, Header, format_entry
 from ledger_core.formats.submission import Submission, seal_json
-from ledger_core.formats.vkey import LogKey, format_vkey
+from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.policy.assembly import Act, Assembly
 from ledger_core.policy.constitution import Constitution
-from ledger_core.records.types.charter import Charter, FoundingKey, Kind
+from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
 from ledger_core.signing import CheckpointSigner, check_continues
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
@@ -80,16 +80,18 @@ class Ledgers:
         kind: Kind = "private",
         origin: str | None = None,
         operators: Sequence[str] = (),
+        founding: Founding = NOTHING_MORE,
     ) -> Ledger:
         """Found a ledger: its charter is entry 0. The service's own key is an operator in it.
 
-        ``operators`` are further founding operators, as ``ed25519:…`` keys.
+        ``operators`` are further founding operators, as ``ed25519:…`` keys. Raises
+        :class:`PayloadError` for a charter that its own rule refuses.
         """
         ids.check_ledger_name(name)
         origin = origin or f"{self._prefix}/{name}"
         ids.check_origin(origin)
         log_key, own = self._keyring.log_signer(origin).public, self._keyring.operator(origin)
-        charter = _charter(origin, kind, log_key, own, operators)
+        charter = _charter(origin, kind, format_vkey(log_key), own, operators, founding)
         body = msgspec.json.encode(charter)
         submission = seal_json(origin, "charter/1", body, own, self._clock())
         with self._database.write() as tx:
@@ -160,11 +162,26 @@ class Ledgers:
 
 
 def _charter(
-    origin: str, kind: Kind, log_key: LogKey, own: PrivateKey, operators: Sequence[str]
+    origin: str,
+    kind: Kind,
+    log_key: str,
+    own: PrivateKey,
+    operators: Sequence[str],
+    founding: Founding,
 ) -> Charter:
     keys = [ids.format_key(own.public_key), *operators]
-    founding = tuple(FoundingKey(key, ("operator",)) for key in keys)
-    return Charter(origin, kind, format_vkey(log_key), founding)
+    operating = tuple(FoundingKey(key, ("operator",)) for key in keys)
+    return Charter(
+        origin=origin,
+        kind=kind,
+        log_key=log_key,
+        keys=operating + founding.keys,
+        members=founding.members,
+        policies=founding.policies,
+        audiences=founding.audiences,
+        parties=founding.parties,
+        parent=founding.parent,
+    )
 
 
 def _found(

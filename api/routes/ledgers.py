@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response, Security
@@ -14,10 +14,10 @@ from api.routes.parameters import LedgerName, Limit, StrictQuery, bearer
 from api.routes.records import acknowledgement, status_of
 from api.service import Service, ServiceOf
 from ledger_core import ids, limits
-from ledger_core.errors import ForbiddenError, MalformedError
+from ledger_core.errors import ForbiddenError, MalformedError, PayloadError
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.ledger import Ledger
-from ledger_core.records.types.charter import Kind
+from ledger_core.records.types.charter import Founding, Kind, Parent
 from ledger_core.records.types.key import Register, Revoke
 
 router = APIRouter(
@@ -52,6 +52,15 @@ class NewLedger(BaseModel):
     origin: str | None = Field(default=None, max_length=limits.ORIGIN_CHARS)
     operators: list[str] = Field(
         [], max_length=_KEYS, description="operators' keys beside the service's own"
+    )
+    founding: dict[str, Any] | None = Field(
+        default=None,
+        description="members, keys, policies, audiences, parties: see docs/spec/governance.md",
+    )
+    parent: str | None = Field(
+        default=None,
+        max_length=limits.LEDGER_NAME_CHARS,
+        description="the ledger of this service that a local ledger is anchored in",
     )
 
 
@@ -134,9 +143,25 @@ def create_ledger(service: ServiceOf, request: Request, new: NewLedger) -> Ledge
     """Make a ledger; its charter is entry 0. Needs an admin's token."""
     actors.check_role(actors.find_actor(service, request), "admin")
     ledger = service.ledgers.create(
-        new.name, kind=new.kind, origin=new.origin, operators=new.operators
+        new.name,
+        kind=new.kind,
+        origin=new.origin,
+        operators=new.operators,
+        founding=_to_founding(service, new),
     )
     return describe_ledger(ledger)
+
+
+def _to_founding(service: Service, new: NewLedger) -> Founding:
+    try:
+        founding = msgspec.convert(new.founding or {}, Founding)
+    except msgspec.ValidationError as error:
+        raise PayloadError(f"founding: {error}") from None
+    if new.parent is None:
+        return founding
+    parent = service.ledgers.get(new.parent)
+    named = Parent(parent.origin, ids.format_digest(parent.charter))
+    return msgspec.structs.replace(founding, parent=named)
 
 
 @router.get(

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, bindparam, func, insert, select, update
 from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
-from ledger_core.storage.prepared import Prepared, Row
+from ledger_core.storage.prepared import Among, Prepared, Row
 
 _HASH_BYTES = 32
 _p, _v, _c = t.proposals.c, t.voices.c, t.constitutional.c
@@ -25,14 +25,12 @@ _COLUMNS = (
     _p.bundle, _p.outcome, _p.verdict,
 )  # fmt: skip
 _FIND_PROPOSALS = Prepared(
-    select(*_COLUMNS).where(
-        _p.ledger_id == _LEDGER, _p.leaf_hash.in_(bindparam("leaf_hashes", expanding=True))
-    ),
+    select(*_COLUMNS).where(_p.ledger_id == _LEDGER, Among(_p.leaf_hash, "leaf_hashes")),
     lists=["leaf_hashes"],
 )
 _READ_VOICES = Prepared(
     select(_v.proposal, _v.index, _v.leaf_hash, _v.key, _v.member, _v.roles, _v.decision)
-    .where(_v.ledger_id == _LEDGER, _v.proposal.in_(bindparam("proposals", expanding=True)))
+    .where(_v.ledger_id == _LEDGER, Among(_v.proposal, "proposals"))
     .order_by(_v.proposal, _v.index),
     lists=["proposals"],
 )
@@ -83,7 +81,7 @@ def find_proposals(
 def _find(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dict[bytes, Proposal]:
     if not leaf_hashes:
         return {}
-    rows = _FIND_PROPOSALS.rows(tx, ledger=ledger_id, leaf_hashes=leaf_hashes)
+    rows = _FIND_PROPOSALS.rows(tx, ledger=ledger_id, leaf_hashes=list(leaf_hashes))
     return {each.leaf_hash: each for each in _with_voices(tx, ledger_id, rows)}
 
 

@@ -66,6 +66,20 @@ class Charter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     parent: Parent | None = None
 
 
+class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What founders may say of a ledger beside its origin, kind and operators."""
+
+    members: Annotated[tuple[FoundingMember, ...], msgspec.Meta(max_length=limits.MEMBERS)] = ()
+    keys: Annotated[tuple[FoundingKey, ...], msgspec.Meta(max_length=900)] = ()
+    policies: Annotated[tuple[Policy, ...], msgspec.Meta(max_length=64)] = ()
+    audiences: Annotated[tuple[AudienceSetting, ...], msgspec.Meta(max_length=64)] = ()
+    parties: Annotated[tuple[str, ...], msgspec.Meta(max_length=limits.PARTIES)] = ()
+    parent: Parent | None = None
+
+
+NOTHING_MORE = Founding()
+
+
 def _rule(record: Record, payload: Payload) -> None:
     charter: Charter = payload["body"]
     try:
