@@ -64,19 +64,19 @@ def policy_over(constitution: Constitution, kind: RecordType, payload: Payload) 
     """Return the policy under which a record waits, or None if it takes effect at once.
 
     A policy is changed under the one in force for the types it governs; for types that have
-    none, under the one for ``policy/1``.
+    none, under the one for ``policy/1``, if there is one. Types for which that is not the same
+    are changed one by one: those who agree on notes do not decide for members in passing.
     """
     if kind.name in UNGOVERNABLE:
         return None
     if kind is not POLICY_1:
         return constitution.policy_for(kind.name)
     changed = _changed_types(payload["body"])
-    in_force = {constitution.governing.get(name) for name in changed} - {None}
-    if len(in_force) > 1:
+    general = constitution.governing.get(POLICY_1.name)
+    first, *others = {constitution.governing.get(name, general) for name in changed}
+    if others:
         raise StandingError("these types have different policies: change them one by one")
-    for policy_hash in in_force:
-        return constitution.policies[policy_hash] if policy_hash else None
-    return constitution.policy_for(POLICY_1.name)
+    return None if first is None else constitution.policies[first]
 
 
 def _changed_types(change: SetPolicy | LiftPolicy) -> tuple[str, ...]:

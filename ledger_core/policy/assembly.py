@@ -26,6 +26,7 @@ from ledger_core.records.types.bundle import BUNDLE_1, Bundle
 from ledger_core.records.types.endorsement import ENDORSEMENT_1, Endorsement
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
 from ledger_core.records.types.outcome import OUTCOME_1, Outcome
+from ledger_core.records.types.policy import POLICY_1
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1, Withdrawal
 
 _SPEAKING = frozenset(
@@ -94,12 +95,13 @@ class Assembly:
         self.constitution.check_author(act.author, act.kind, act.index)
         if self.due and act.payload.get("body") != self.due[0]:
             raise StandingError(f"due here is {due_type(self.due[0]).name}: {self.due[0]}")
-        if act.index == 0:
-            return None
         if act.kind.name in _SPEAKING:
             self._check_speech(act)
             return None
-        policy = amending.policy_over(self.constitution, act.kind, act.payload)
+        if act.index == 0:
+            policy = None
+        else:
+            policy = amending.policy_over(self.constitution, act.kind, act.payload)
         if act.kind.is_constitutional:
             amending.check_authority(self.constitution, act.kind, act.payload, act.author, policy)
             attempt = self.constitution.copy()
@@ -160,6 +162,8 @@ class Assembly:
                 raise StandingError("a proposal of this bundle has ended")
 
     def _check_outcome(self, act: Act, body: Outcome) -> None:
+        if self.due:
+            return  # Decided by the entry before it, at that entry's time.
         proposal = self._proposal(body.proposal)
         if not proposal.is_open or proposal.bundle is not None:
             raise StandingError("this proposal has its outcome, or shares its bundle's")
@@ -261,10 +265,18 @@ class Assembly:
             attempt = self.constitution.copy()
             try:
                 for each in changes:
+                    self._check_policy_change(each, proposal)
                     amending.apply(attempt, each.kind, each.payload, each.author, index)
             except StandingError:
                 return Ruling("rejected", "inapplicable")
         return ruling
+
+    def _check_policy_change(self, change: Waiting, proposal: Proposal) -> None:
+        """Raise if another policy than the one it was agreed to under is in force by now."""
+        if change.kind is POLICY_1:
+            policy = amending.policy_over(self.constitution, change.kind, change.payload)
+            if policy is None or hash_policy(policy) not in proposal.policies:
+                raise StandingError("a policy is changed under the one in force")
 
     def _changes_in(self, proposal: Proposal) -> Iterator[Waiting]:
         waiting = self.constitution.waiting

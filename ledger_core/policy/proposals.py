@@ -174,23 +174,25 @@ def _voters(policy: Policy, proposal: Proposal, decision: Decision) -> Iterator[
 
 def _possible(constitution: Constitution, policy: Policy, proposal: Proposal) -> Iterator[Voter]:
     """Yield all who agree or, as far as anyone can tell, still may."""
-    first = _first_words(policy, proposal)
-    keys: dict[str, set[str]] = {}
+    rejecting = {voter.name for voter in _voters(policy, proposal, "reject")}
+    possible = {voter.name: voter for voter in _voters(policy, proposal, "approve")}
+    spoken = {voice.key for voice in proposal.voices}
     for key in constitution.keys.values():
         name = _voter_name(policy, proposal, key.key, key.member)
-        is_silent = name is not None and (name not in first or first[name].decision == "approve")
-        if name is not None and is_silent and _may_speak(constitution, key, proposal):
-            keys.setdefault(name, set()).add(key.key)
-    for name, own in keys.items():
-        member = constitution.keys[min(own)].member
-        roles = (
-            constitution.members[member].roles_at(proposal.index)
-            if member is not None
-            else frozenset[str]()
-        )
-        yield Voter(name, member, frozenset(own), roles)
-    # A key that agreed and was revoked since still counts.
-    yield from (v for v in _voters(policy, proposal, "approve") if v.name not in keys)
+        if name is None or name in rejecting or key.key in spoken:
+            continue
+        if _may_speak(constitution, key, proposal):
+            voter = possible.get(name) or _silent(constitution, key, name, proposal)
+            possible[name] = replace(voter, keys=voter.keys | {key.key})
+    yield from possible.values()
+
+
+def _silent(constitution: Constitution, key: KeyStanding, name: str, proposal: Proposal) -> Voter:
+    """Return a voter who has not spoken, with all roles it may still speak with."""
+    if key.member is None:
+        return Voter(name, None, frozenset(), frozenset())
+    roles = constitution.members[key.member].roles_at(proposal.index)
+    return Voter(name, key.member, frozenset(), roles)
 
 
 def _may_speak(constitution: Constitution, key: KeyStanding, proposal: Proposal) -> bool:

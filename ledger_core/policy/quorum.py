@@ -7,7 +7,6 @@ reach with every voter who has not rejected, it can never reach.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule, Rule, walk
@@ -37,27 +36,26 @@ def _holds(rule: Rule, voters: Mapping[str, Voter]) -> bool:
             count = sum(rule.role in voter.roles for voter in voters.values())
             return count >= rule.at_least
         case OutOfRule():
-            named: set[str] = set()
-            others = 0
-            for each in rule.of:
-                if isinstance(each, MemberRule | KeyRule):
-                    named |= _speakers(each, voters)
-                else:
-                    others += _holds(each, voters)
-            return len(named) + others >= rule.at_least
-        case _:
-            return bool(_speakers(rule, voters))
+            others = sum(
+                _holds(each, voters) for each in rule.of if isinstance(each, RoleRule | OutOfRule)
+            )
+            return _count_named(rule, voters) + others >= rule.at_least
+        case MemberRule():
+            return any(voter.member == rule.member for voter in voters.values())
+        case KeyRule():
+            return any(rule.key in voter.keys for voter in voters.values())
 
 
-def _speakers(rule: MemberRule | KeyRule, voters: Mapping[str, Voter]) -> AbstractSet[str]:
-    """Return as whom a leaf holds, if it does; two leaves of one voter count once."""
-    for voter in voters.values():
-        if isinstance(rule, MemberRule):
-            if voter.member == rule.member:
-                return {rule.member}
-        elif rule.key in voter.keys:
-            return {voter.name}
-    return frozenset()
+def _count_named(rule: OutOfRule, voters: Mapping[str, Voter]) -> int:
+    """Count the keys and members it names that hold, each by a voter of its own.
+
+    A key is spoken for by one voter; whoever that is does not speak for its member as well.
+    """
+    keys = {each.key for each in rule.of if isinstance(each, KeyRule)}
+    members = {each.member for each in rule.of if isinstance(each, MemberRule)}
+    by_key = {voter.name for voter in voters.values() if voter.keys & keys}
+    rest = {voter.member for voter in voters.values() if voter.name not in by_key}
+    return len(by_key) + len(members & rest)
 
 
 def concerns(rule: Rule, voter: Voter) -> bool:

@@ -72,13 +72,14 @@ class Log:
 
     def append(self, kind: RecordType, author: str, body: Any) -> bytes:
         """Append a record and what follows from it; return its leaf hash."""
-        leaf_hash = self._append(kind, author, body)
+        leaf_hash = self.append_alone(kind, author, body)
         while self.assembly.due:
             due = self.assembly.due[0]
-            self._append(due_type(due), OPERATOR, due)
+            self.append_alone(due_type(due), OPERATOR, due)
         return leaf_hash
 
-    def _append(self, kind: RecordType, author: str, body: Any) -> bytes:
+    def append_alone(self, kind: RecordType, author: str, body: Any) -> bytes:
+        """Append a record and nothing behind it."""
         index = len(self.acts)
         leaf_hash = sha256(b"leaf %d" % index).digest()
         act = Act(index, leaf_hash, self.now_ms, kind, author, {"body": body})

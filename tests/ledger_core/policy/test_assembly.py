@@ -14,9 +14,10 @@ from ledger_core.policy.proposals import awaits
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
+from ledger_core.records.types.endorsement import ENDORSEMENT_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
 from ledger_core.records.types.key import KEY_1, Register, Revoke
-from ledger_core.records.types.member import MEMBER_1, Grant, Remove, Suspend
+from ledger_core.records.types.member import MEMBER_1, Grant, Remove, Suspend, Withdraw
 from ledger_core.records.types.note import NOTE_1
 from ledger_core.records.types.outcome import OUTCOME_1, Outcome
 from ledger_core.records.types.policy import POLICY_1, LiftPolicy, SetPolicy
@@ -278,6 +279,19 @@ def test_a_proposal_is_counted_under_the_policy_it_was_made_under() -> None:
     assert log.verdict(note) == "confirmed"
 
 
+def test_a_policy_is_not_changed_under_one_that_is_no_longer_in_force() -> None:
+    log = log_of()
+    weak = make_policy("note/1", rule=MemberRule("acme"))
+    strict = make_policy("note/1", rule=OutOfRule(3, two_of_three().of))  # type: ignore[union-attr]
+    old, new = (log.append(POLICY_1, OPERATOR, SetPolicy(each)) for each in (weak, strict))
+    for change in (new, old):
+        for name in ("acme", "birch"):
+            log.endorse(change, agent(name))
+    assert (log.verdict(new), log.verdict(old)) == ("confirmed", "rejected")
+    assert log.constitution.policy_for("note/1") == strict
+    assert log.acts[-1].payload["body"].reason == "inapplicable"
+
+
 def consortium() -> Log:
     return Log(founding(make_policy("member/1", "policy/1"), kind="consortium"))
 
@@ -402,3 +416,80 @@ def test_an_open_proposal_waits_for_those_whose_word_would_still_count() -> None
     assert waiting == ["cobalt"]
     log.append(MEMBER_1, OPERATOR, Remove("cobalt"))
     assert not awaits(log.constitution, log.proposal(note), "cobalt")
+
+
+# --- counted once, decided once --------------------------------------------------------
+
+
+def test_a_key_does_not_speak_for_itself_and_its_member_at_once() -> None:
+    rule = OutOfRule(2, (MemberRule("birch"), KeyRule(agent("birch", 1))))
+    log = log_of(rule=rule, count_by="key", author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    assert log.verdict(note) is None
+    log.endorse(note, agent("birch", 2))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_what_a_revoked_key_agreed_to_stays_within_reach() -> None:
+    rule = OutOfRule(2, (KeyRule(agent("birch", 1)), KeyRule(agent("cobalt", 1))))
+    log = log_of(rule=rule, author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    log.append(KEY_1, OPERATOR, Revoke(agent("birch", 1), "lost"))
+    log.endorse(note, agent("acme", 2), "reject")
+    log.endorse(note, OPERATOR, "reject")
+    assert log.verdict(note) is None
+    log.endorse(note, agent("cobalt", 1))
+    assert log.verdict(note) == "confirmed"
+
+
+def test_a_key_that_rejected_behind_its_members_agreement_is_out_of_reach() -> None:
+    rule = OutOfRule(2, (KeyRule(agent("birch", 2)), KeyRule(agent("cobalt", 1))))
+    log = log_of(rule=rule, author_counts=False)
+    note = log.propose()
+    log.endorse(note, agent("birch", 1))
+    log.endorse(note, agent("birch", 2), "reject")
+    assert log.verdict(note) == "rejected"
+
+
+def test_a_role_that_was_gone_when_its_holder_agreed_is_out_of_reach() -> None:
+    log = log_of(rule=OutOfRule(2, (RoleRule("auditor"), MemberRule("acme"))))
+    log.append(MEMBER_1, OPERATOR, Grant("birch", "auditor"))
+    note = log.propose()
+    log.append(MEMBER_1, OPERATOR, Withdraw("birch", "auditor"))
+    log.endorse(note, agent("birch"))
+    log.endorse(note, agent("cobalt"), "reject")
+    assert log.verdict(note) == "rejected"
+
+
+def test_those_who_agree_on_notes_do_not_set_policies_for_what_has_none() -> None:
+    weak = make_policy("note/1", rule=MemberRule("acme"))
+    strict = make_policy("member/1", "policy/1")
+    for log in (Log(founding(weak)), Log(founding(weak, strict, kind="consortium"))):
+        for name in ("audience/1", "key/1"):
+            body = SetPolicy(make_policy("note/1", name, rule=MemberRule("acme")))
+            with pytest.raises(StandingError, match="one by one"):
+                log.append(POLICY_1, steward("acme"), body)
+
+
+def test_a_charter_that_lets_endorsing_wait_for_an_agreement_is_refused() -> None:
+    with pytest.raises(StandingError, match="never waits"):
+        Log(founding(make_policy("endorsement/1")))
+
+
+def test_an_outcome_that_is_due_is_taken_whatever_the_time_has_become() -> None:
+    log = log_of(ttl_s=60)
+    note = log.propose()
+    log.append_alone(ENDORSEMENT_1, agent("birch"), log.endorsement(note))
+    log.now_ms += 60_000
+    log.append_alone(OUTCOME_1, OPERATOR, log.assembly.due[0])
+    assert log.verdict(note) == "confirmed"
+
+
+def test_nothing_comes_before_what_is_due() -> None:
+    log = log_of()
+    note = log.propose()
+    log.append_alone(ENDORSEMENT_1, agent("birch"), log.endorsement(note))
+    with pytest.raises(StandingError, match="due here is outcome/1"):
+        log.propose()
