@@ -27,17 +27,25 @@ from api.metrics import Metrics
 from api.routes import (
     archive,
     entries,
+<<<<<<< Updated upstream
     governance,
+=======
+>>>>>>> Stashed changes
     health,
     ledgers,
     proofs,
     records,
     static_log,
     stream,
+<<<<<<< Updated upstream
+=======
+    witness,
+>>>>>>> Stashed changes
 )
 from api.service import Service
 from api.settings import Settings, load_settings
 from api.streams import Hub
+from api.witnesses import open_cosigner
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
@@ -49,7 +57,11 @@ VERSION = "0.1.0"
 OPENAPI_PATH = "/api/v1/openapi.json"
 _NEW_OBJECTS = 5_000
 """How many objects are made before the youngest are collected; Python's 700 are a few requests."""
+<<<<<<< Updated upstream
 _ROUTERS = (ledgers, governance, entries, proofs, archive, stream, static_log, health)
+=======
+_ROUTERS = (ledgers, entries, proofs, archive, stream, static_log, witness, health)
+>>>>>>> Stashed changes
 
 
 class App:
@@ -110,6 +122,7 @@ def build_service(settings: Settings) -> Service:
         hub=Hub(settings.max_stream_readers),
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
+        cosigner=open_cosigner(settings, database),
     )
 
 

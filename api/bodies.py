@@ -7,10 +7,13 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from ledger_core import limits
 from ledger_core.errors import BusyError, LedgerGridError, MalformedError, TooLargeError
 
 CONTROL_BYTES = 64 * 1024
-"""Limit of every body that is not a submission."""
+"""Limit of every body that is not a submission, and has no limit of its own below."""
+
+BODY_BYTES = {"/witness/add-checkpoint": limits.ADD_CHECKPOINT_BYTES}
 
 
 class ClientGoneError(Exception):
@@ -83,8 +86,9 @@ class BoundedBodies:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
+        limit = BODY_BYTES.get(scope["path"], CONTROL_BYTES)
         try:
-            body = await self._intake.read(scope, receive, CONTROL_BYTES)
+            body = await self._intake.read(scope, receive, limit)
         except LedgerGridError as error:
             await problems.respond(problems.problem_of(error))(scope, receive, send)
             return

@@ -11,6 +11,7 @@ from api.bodies import Intake
 from api.metrics import Metrics
 from api.settings import Settings
 from api.streams import Hub
+from ledger_core.cosigner import Cosigner
 from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
 from ledger_core.storage.database import Database
@@ -29,6 +30,8 @@ class Service:
     hub: Hub
     intake: Intake
     metrics: Metrics
+    cosigner: Cosigner | None = None
+    """This service as witness of other logs, if it is one."""
 
 
 async def _service_of(request: Request) -> Service:

@@ -70,6 +70,18 @@ class Settings(BaseSettings):
         default=10, ge=1, le=600, description="How long requests may take to end at a shutdown."
     )
 
+    witness_name: str = Field(
+        default="",
+        max_length=limits.ORIGIN_CHARS,
+        pattern=r"^[!-*,-~]*$",
+        description="Name under which this service cosigns checkpoints of other logs: a host and "
+        "path that it is found at, without a scheme. Empty: it is no witness.",
+    )
+    witness_logs: str = Field(
+        default="",
+        description="File with the logs to cosign, in the form `logs/v0` (docs/spec/witness.md).",
+    )
+
     @property
     def database_url(self) -> str:
         """The ledgers' database; may hold a password."""

@@ -22,6 +22,11 @@
     ├── StorageError              the database refused or cannot be reached; nothing was stored
     │   └── OutcomeUnknownError   the commit broke off: stored or not, ask again by id
     ├── ProofError                a Merkle proof that does not prove
+    ├── CosigningError            a checkpoint that this service, as a witness, does not cosign
+    │   ├── UnsignedError         nobody known for its log signed it
+    │   ├── StaleError            it does not build on what was cosigned last; `size` says what
+    │   └── InconsistentError     it does not continue what was cosigned
+    ├── WitnessError              a witness's answer that is no cosignature
     ├── IntegrityError            stored data contradicts itself
     │   └── ForkError             the database does not continue what was signed
     └── SettingsError             a setting or command line that cannot work
@@ -148,6 +153,37 @@ class OutcomeUnknownError(StorageError):
 class ProofError(LedgerGridError):
     code = "bad-proof"
     title = "Proof does not hold"
+
+
+class CosigningError(LedgerGridError):
+    code = "not-cosigned"
+    title = "This witness does not cosign it"
+
+
+class UnsignedError(CosigningError):
+    code = "unsigned"
+    title = "Checkpoint is not signed by its log"
+
+
+class StaleError(CosigningError):
+    """``size`` is the one cosigned last: the proof must begin there."""
+
+    code = "stale"
+    title = "Another size was cosigned last"
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class InconsistentError(CosigningError):
+    code = "inconsistent"
+    title = "Checkpoint does not continue what was cosigned"
+
+
+class WitnessError(LedgerGridError):
+    code = "witness"
+    title = "Witness did not cosign"
 
 
 class IntegrityError(LedgerGridError):

@@ -24,6 +24,10 @@ FAIL_POINTS = (
     "ledgers.before-commit",
     "ledgers.after-commit",
 )
+"""On the way of a record."""
+
+COSIGNER_FAIL_POINTS = ("cosigner.before-commit", "cosigner.after-commit")
+"""On the way of another log's checkpoint."""
 
 _armed, _, _count = os.environ.get("LEDGERGRID_FAIL_POINT", "").partition(":")
 _left = int(_count or 1)

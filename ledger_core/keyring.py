@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ledger_core import ids
 from ledger_core.errors import MalformedError, SettingsError
+from ledger_core.formats import mldsa44
 from ledger_core.formats.ed25519 import SEED_BYTES, PrivateKey
-from ledger_core.formats.vkey import NoteSigner
+from ledger_core.formats.vkey import AnyWitnessSigner, MldsaWitnessSigner, NoteSigner, WitnessSigner
 
 _SECRET_BYTES = 32
 
@@ -34,6 +35,14 @@ class Keyring:
         """Return the key that signs this ledger's checkpoints."""
         return NoteSigner(origin, self._derive("log", origin))
 
+    def witness_signers(self, name: str) -> tuple[AnyWitnessSigner, ...]:
+        """Return the keys with which this service, as the witness ``name``, cosigns other logs."""
+        post_quantum = mldsa44.PrivateKey(self._derive_seed("witness-ml-dsa-44", name))
+        return (
+            WitnessSigner(name, self._derive("witness", name)),
+            MldsaWitnessSigner(name, post_quantum),
+        )
+
     def operator(self, origin: str) -> PrivateKey:
         """Return the service's own operator key in this ledger."""
         return self._derive("operator", origin)
@@ -43,8 +52,11 @@ class Keyring:
         return self._derive("name", "").public_key.hex()[:8]
 
     def _derive(self, purpose: str, origin: str) -> PrivateKey:
-        info = f"ledgergrid/{purpose}-key@v1\n{origin}\n".encode()
-        return PrivateKey(HKDF(SHA256(), SEED_BYTES, None, info).derive(self._secret))
+        return PrivateKey(self._derive_seed(purpose, origin))
+
+    def _derive_seed(self, purpose: str, name: str) -> bytes:
+        info = f"ledgergrid/{purpose}-key@v1\n{name}\n".encode()
+        return HKDF(SHA256(), SEED_BYTES, None, info).derive(self._secret)
 
 
 def open_keyring(path: Path) -> Keyring:

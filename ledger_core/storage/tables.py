@@ -5,6 +5,10 @@ enforces (migrations/). ``payloads`` may also be deleted, by erasure. ``heads`` 
 every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and ``voices`` are
 filled inside the append transaction: which entries say who may do what, what is proposed, and
 what was said of it.
+
+``cosignatures`` are witnesses' verified lines, ``witnessed`` the sizes at which they reached a
+policy's quorum; ``cosigned`` is what this service cosigned for other logs, which only grows, and
+``equivocations`` the two roots some log signed for one size: all but ``cosigned`` only added to.
 """
 
 from sqlalchemy import (
@@ -143,5 +147,63 @@ tokens = Table(
     Column("revoked_at", BigInteger, nullable=True),
 )
 
-APPEND_ONLY = (entries, tiles, checkpoints, constitutional, voices)
+# --- witnesses: others of ours, and ourselves of others ------------------------------
+
+cosignatures = Table(
+    "cosignatures",
+    metadata,
+    _ledger(),
+    Column("size", BigInteger, primary_key=True),
+    Column("witness", LargeBinary, primary_key=True),
+    Column("cosigned_at", BigInteger, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+    Index("cosignatures_by_witness", "ledger_id", "witness", "size"),
+)
+
+witnessed = Table(
+    "witnessed",
+    metadata,
+    _ledger(),
+    Column("policy", LargeBinary, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+)
+
+witness_errors = Table(
+    "witness_errors",
+    metadata,
+    Column("ledger_id", _LedgerId, primary_key=True, autoincrement=False),
+    Column("witness", LargeBinary, primary_key=True),
+    Column("error", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+cosigned = Table(
+    "cosigned",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+equivocations = Table(
+    "equivocations",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    Column("first", LargeBinary, nullable=False),
+    Column("second", LargeBinary, nullable=False),
+)
+
+APPEND_ONLY = (
+    entries,
+    tiles,
+    checkpoints,
+    constitutional,
+    voices,
+    cosignatures,
+    witnessed,
+    equivocations,
+)
 DELETE_ONLY = (payloads,)

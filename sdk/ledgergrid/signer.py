@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ledger_core import ids
-from ledger_core.errors import SettingsError
+from ledger_core.errors import MalformedError, SettingsError
 from ledger_core.formats import ed25519
 from ledger_core.formats.note import check_key_name
 from ledger_core.formats.record import Record, SignedRecord, seal
@@ -41,7 +41,10 @@ class Signer:
     @classmethod
     def parse(cls, text: str) -> Signer:
         """Read a key from its text, for example out of a secret store."""
-        return cls(parse_skey(text.strip()))
+        signer = parse_skey(text.strip())
+        if not isinstance(signer, NoteSigner):
+            raise MalformedError("this is a witness's private key: records are sealed with another")
+        return cls(signer)
 
     @classmethod
     def load(cls, path: str | Path) -> Signer:

@@ -1,0 +1,38 @@
+"""Witnesses, both ways: this service as one for other logs, and others for its own ledgers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.settings import PREFIX, Settings
+from ledger_core import limits
+from ledger_core.cosigner import Cosigner
+from ledger_core.errors import LedgerGridError, SettingsError
+from ledger_core.formats.log_list import parse_log_list
+from ledger_core.keyring import open_keyring
+from ledger_core.storage.database import Database
+
+
+def open_cosigner(settings: Settings, database: Database) -> Cosigner | None:
+    """Make this service the witness that the settings ask for, if they do."""
+    if not settings.witness_name:
+        if settings.witness_logs:
+            raise SettingsError(f"{PREFIX}WITNESS_LOGS needs {PREFIX}WITNESS_NAME")
+        return None
+    raw = _read(settings.witness_logs, "WITNESS_LOGS", limits.LOG_LIST_BYTES)
+    try:
+        logs = parse_log_list(raw)
+    except LedgerGridError as error:
+        raise SettingsError(f"{PREFIX}WITNESS_LOGS: {error}") from None
+    signers = open_keyring(settings.keyring_file).witness_signers(settings.witness_name)
+    return Cosigner(database, signers, logs)
+
+
+def _read(path: str, name: str, limit: int) -> bytes:
+    if not path:
+        raise SettingsError(f"{PREFIX}{name} names no file")
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}{name}: cannot read {path}: {error.strerror}") from None
