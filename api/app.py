@@ -27,20 +27,14 @@ from api.metrics import Metrics
 from api.routes import (
     archive,
     entries,
-<<<<<<< Updated upstream
     governance,
-=======
->>>>>>> Stashed changes
     health,
     ledgers,
     proofs,
     records,
     static_log,
     stream,
-<<<<<<< Updated upstream
-=======
     witness,
->>>>>>> Stashed changes
 )
 from api.service import Service
 from api.settings import Settings, load_settings
@@ -57,11 +51,17 @@ VERSION = "0.1.0"
 OPENAPI_PATH = "/api/v1/openapi.json"
 _NEW_OBJECTS = 5_000
 """How many objects are made before the youngest are collected; Python's 700 are a few requests."""
-<<<<<<< Updated upstream
-_ROUTERS = (ledgers, governance, entries, proofs, archive, stream, static_log, health)
-=======
-_ROUTERS = (ledgers, entries, proofs, archive, stream, static_log, witness, health)
->>>>>>> Stashed changes
+_ROUTERS = (
+    ledgers,
+    governance,
+    entries,
+    proofs,
+    archive,
+    stream,
+    static_log,
+    witness,
+    health,
+)
 
 
 class App:
