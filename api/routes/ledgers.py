@@ -137,7 +137,7 @@ def find_visible(service: Service, actor: Actor, after: str, limit: int) -> list
     "",
     operation_id="create_ledger",
     status_code=201,
-    responses=problems.responses(400, 401, 403, 409, 413, 422),
+    responses=problems.responses(400, 401, 403, 404, 409, 413, 422),
 )
 def create_ledger(service: ServiceOf, request: Request, new: NewLedger) -> LedgerInfo:
     """Make a ledger; its charter is entry 0. Needs an admin's token."""
