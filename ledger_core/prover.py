@@ -1,7 +1,8 @@
 """Proofs, receipts, tiles and bundles of one ledger, from what is stored.
 
-Full tiles never change, so they are kept in a cache; a partial tile is read from the level
-below. What is proved is recomputed from hashes, never taken from a status column.
+Tiles read last are kept in memory: a hash in its place never changes, a partial tile only gets
+wider. That one is read from the level below. What is proved is recomputed from hashes, never
+taken from a status column.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Prover:
     def __init__(self, ledger_id: int, signer: CheckpointSigner) -> None:
         self._ledger_id = ledger_id
         self._signer = signer
-        self._full = _FullTiles()
+        self._tiles = _Tiles()
 
     def checkpoint(self, tx: Transaction, head: Head) -> bytes:
         """Return the signed checkpoint at ``head``, if the tree has the root the head says."""
@@ -119,21 +120,24 @@ class Prover:
             raise NotFoundError(f"the ledger has {head.size} entries, not {size}")
 
     def _reader(self, tx: Transaction, size: int) -> _TileReader:
-        return _TileReader(tx, self._ledger_id, size, self._full)
+        return _TileReader(tx, self._ledger_id, size, self._tiles)
 
 
-class _FullTiles:
-    """The full tiles read last: they never change."""
+class _Tiles:
+    """The tiles read last, each as wide as it was then."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tiles: OrderedDict[tuple[int, int], TileNodes] = OrderedDict()
 
-    def get(self, key: tuple[int, int]) -> TileNodes | None:
+    def get(self, key: tuple[int, int], width: int) -> TileNodes | None:
+        """Return a tile if it is known to at least this width."""
         with self._lock:
-            if key in self._tiles:
-                self._tiles.move_to_end(key)
-            return self._tiles.get(key)
+            found = self._tiles.get(key)
+            if found is None or found.width < width:
+                return None
+            self._tiles.move_to_end(key)
+            return found
 
     def put(self, key: tuple[int, int], tile: TileNodes) -> None:
         with self._lock:
@@ -143,32 +147,27 @@ class _FullTiles:
 
 
 class _TileReader:
-    """Reads nodes of the tree of one size for one request, each tile once."""
+    """Reads nodes of the tree of one size, from memory where it can."""
 
-    def __init__(self, tx: Transaction, ledger_id: int, size: int, full: _FullTiles) -> None:
+    def __init__(self, tx: Transaction, ledger_id: int, size: int, known: _Tiles) -> None:
         self._tx = tx
         self._ledger_id = ledger_id
         self._size = size
-        self._full = full
-        self._partial: dict[tuple[int, int], TileNodes] = {}
+        self._known = known
 
     def __call__(self, wanted: Sequence[NodeId]) -> list[bytes]:
         return [self.tile(*tiles.tile_of(node)).node(node) for node in wanted]
 
     def tile(self, level: int, position: int) -> TileNodes:
-        """Return a tile as wide as it is at this size."""
-        key = (level, position)
-        found = self._full.get(key) or self._partial.get(key)
+        """Return a tile at least as wide as it is at this size."""
+        width = tiles.tile_width(level, position, self._size)
+        found = self._known.get((level, position), width)
         if found is None:
-            found = self._read(level, position)
-            if found.width == TILE_WIDTH:
-                self._full.put(key, found)
-            else:
-                self._partial[key] = found
+            found = self._read(level, position, width)
+            self._known.put((level, position), found)
         return found
 
-    def _read(self, level: int, position: int) -> TileNodes:
-        width = tiles.tile_width(level, position, self._size)
+    def _read(self, level: int, position: int, width: int) -> TileNodes:
         if width == TILE_WIDTH:
             stored = store.read_full_tile(self._tx, self._ledger_id, level, position)
             row = tiles.split_hashes(stored)
