@@ -7,7 +7,7 @@ spoken yet. Each voter's first word counts; a second one is kept in the log and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -62,9 +62,13 @@ class Proposal:
     @property
     def policy_hash(self) -> bytes:
         """What an endorsement names as its policy: one hash, or a bundle's hash over several."""
-        if len(self.policies) == 1:
-            return self.policies[0]
-        return sha256(_BUNDLE_TAG + b"".join(self.policies)).digest()
+        return hash_policies(self.policies)
+
+
+def hash_policies(hashes: Iterable[bytes]) -> bytes:
+    """Return the hash of one policy, or SHA-256(tag || hashes in order) of several."""
+    each = sorted(set(hashes))
+    return each[0] if len(each) == 1 else sha256(_BUNDLE_TAG + b"".join(each)).digest()
 
 
 @dataclass(frozen=True)

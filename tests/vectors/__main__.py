@@ -8,6 +8,7 @@ from typing import Any, cast
 from tests.vectors import (
     archive,
     entry,
+    governance,
     notes,
     receipt,
     record,
@@ -33,6 +34,7 @@ FILES: dict[str, ModuleType] = {
     "submission": submission,
     "archive": archive,
     "record-types": record_types,
+    "governance": governance,
 }
 """Each page of docs/spec with vectors, and what makes them."""
 

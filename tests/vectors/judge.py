@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from ledger_core import ids
-from ledger_core.errors import LedgerGridError
+import msgspec
+
+from ledger_core import clock, ids
+from ledger_core.errors import LedgerGridError, StandingError
 from ledger_core.formats import (
     archive,
     checkpoint,
@@ -24,10 +26,14 @@ from ledger_core.formats import (
 )
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
+from ledger_core.policy.assembly import Act, Assembly, Due, due_type
+from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.proposals import hash_policies
 from ledger_core.policy.standing import KeyStanding, check_standing
 from ledger_core.records.model import decode_payload
 from ledger_core.records.possession import possession_message
 from ledger_core.records.registry import find_type
+from ledger_core.records.rules import Policy, hash_policy
 from ledger_core.records.types.log_key import handover_message
 from tests.vectors.build import SALT, Case, make_record, read
 
@@ -374,6 +380,42 @@ def _check_standing(given: Given) -> None:
     check_standing(key, find_type(given["type"]), given["index"])
 
 
+def _hash_policy(given: Given) -> str:
+    return ids.format_digest(hash_policy(msgspec.convert(given["policy"], Policy)))
+
+
+def _hash_policies(given: Given) -> str:
+    return ids.format_digest(hash_policies(map(ids.parse_digest, given["policies"])))
+
+
+def _assemble(given: Given) -> list[Case]:
+    """Tell a history; say under what each entry waits, and what is due behind it."""
+    assembly = Assembly(Constitution(), {})
+    steps = []
+    for index, shown in enumerate(given["acts"]):
+        kind = find_type(shown["type"])
+        payload = {"body": msgspec.convert(shown["body"], kind.parts["body"].schema)}
+        leaf_hash = ids.parse_digest(shown["leaf_hash"])
+        received_at = clock.parse_time(shown["received_at"])
+        act = Act(index, leaf_hash, received_at, kind, shown["author"], payload)
+        try:
+            policy = assembly.check(act)
+        except StandingError:
+            assert index == len(given["acts"]) - 1, f"entry {index} is refused"
+            raise
+        assembly.take(act, policy)
+        steps.append(_step(policy, assembly.due))
+    return steps
+
+
+def _step(policy: Policy | None, due: Iterable[Due]) -> Case:
+    step: Case = {}
+    if policy is not None:
+        step["waits_under"] = ids.format_digest(hash_policy(policy))
+    shown = [{"type": due_type(each).name, "body": msgspec.to_builtins(each)} for each in due]
+    return {**step, "due": shown} if shown else step
+
+
 def _silently(operation: Callable[[Given], object]) -> Callable[[Given], None]:
     """Run for the verdict alone."""
 
@@ -431,4 +473,7 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "possession_message": _possession_message,
     "handover_message": _handover_message,
     "check_standing": _check_standing,
+    "hash_policy": _hash_policy,
+    "hash_policies": _hash_policies,
+    "assemble": _assemble,
 }

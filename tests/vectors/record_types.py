@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.vectors import governance_types
+from tests.vectors.bad_governance_types import BAD
 from tests.vectors.build import LOG, ORIGIN, Case, accept, refuse
 from tests.vectors.governance_types import (
     AGENT_KEY,
@@ -129,7 +130,7 @@ def _payloads() -> list[Case]:
         for kind, examples in EXAMPLES.items()
         for name, parts in examples.items()
     ]
-    bad = {**governance_types.BAD, **_bad_others()}
+    bad = {**BAD, **_bad_others()}
     cases += [
         refuse(
             f"{kind} with {name}",

@@ -79,7 +79,7 @@ not from any time it names: entries signed before it verify for ever, and a comp
 be back-dated out of the log.
 
 Who may register or revoke whose key, what waits for whose agreement and how that ends is in
-the rules of governance.
+[governance.md](governance.md).
 
 **Possession.** Whoever registers a key shows that its holder wants it here: `possession` is the
 key's own signature (base64url) over these bytes, each line ending in a newline:
@@ -161,7 +161,7 @@ RULES = {
 def _type_of(schema: Schema, defs: dict[str, Schema]) -> str:
     """Put a JSON schema into a few words."""
     if schema.get("discriminator", {}).get("propertyName") == "rule":
-        return "rule"
+        return "[rule](governance.md#rules)"
     if "$ref" in schema:
         return _type_of(defs[schema["$ref"].rpartition("/")[2]], defs)
     if "enum" in schema:

@@ -10,10 +10,21 @@ import pytest
 
 from ledger_core import limits
 from ledger_core.formats.record import format_record
-from tests.vectors import archive, entry, notes, receipt, record, submission, trust_policy, witness
+from tests.vectors import (
+    archive,
+    entry,
+    governance_types,
+    notes,
+    receipt,
+    record,
+    submission,
+    trust_policy,
+    witness,
+)
 from tests.vectors.__main__ import FILES
 from tests.vectors.build import WITNESS
 from tests.vectors.record_types_page import SPEC, write_page, write_schemas
+from tests.vectors.story import hash_policy
 
 PAGES = sorted(FILES)
 EACH = pytest.mark.parametrize("page", PAGES)
@@ -27,6 +38,7 @@ EXAMPLES = {
     "witness": witness.REQUEST,
     "submission": json.dumps(submission.make(), indent=2).encode(),
     "archive": archive.spell(archive.make_manifest()),
+    "governance": json.dumps(governance_types.POLICY, indent=2).encode(),
 }
 """What the page shows, to the byte."""
 
@@ -42,6 +54,7 @@ LIMITS = {
     "submission": "SUBMISSION_BYTES BATCH_BYTES BATCH_RECORDS",
     "archive": "ARCHIVE_SEGMENT_ENTRIES ARCHIVE_FILES ARCHIVE_MANIFEST_BYTES ARCHIVE_NAME_CHARS "
     "PAYLOAD_PART_BYTES NOTE_BYTES",
+    "governance": "RULE_VOICES RULE_NODES RULE_DEPTH PROPOSAL_TTL_S BUNDLE_RECORDS MEMBERS",
 }
 """The limits of ledger_core/limits.py that bind a format, and must stand on its page."""
 
@@ -98,3 +111,7 @@ def test_the_page_of_record_types_is_what_the_registry_says() -> None:
 def test_the_published_schemas_are_those_of_the_registry() -> None:
     written = {path.name: path.read_bytes() for path in (SPEC / "schemas").iterdir()}
     assert written == write_schemas(), "a published schema never changes; make a new version"
+
+
+def test_the_policy_on_the_page_has_the_hash_it_says() -> None:
+    assert f"hash `{hash_policy(governance_types.POLICY)}`" in text_of("governance")
