@@ -61,6 +61,12 @@ class Verdict:
     charter: str | None = None
     log_key: str | None = None
     entries: int = 0
+    members: int = 0
+    proposals: dict[str, int] = field(default_factory=dict)
+    """How many ended how; ``open`` are those that did not."""
+    equivocations: int = 0
+    not_judged: int = 0
+    """Entries that speak of proposals from before the range."""
     is_trusted: bool = False
     is_witnessed: bool = False
 
@@ -218,7 +224,7 @@ class Audit:
     def _check_segments(
         self, manifest: Manifest, proof: RangeProof, whole: Whole, evidence: Evidence
     ) -> None:
-        self._ran(5, 6, 8, 10, 11)
+        self._ran(5, 6, 8, 10, 11, 16)
         whole.start(proof)
         tasks = list(self._tasks(manifest, evidence))
         total = manifest.scope.end - manifest.scope.start
@@ -250,10 +256,15 @@ class Audit:
     def _check_whole(
         self, manifest: Manifest, proof: RangeProof, checkpoint: Checkpoint, whole: Whole
     ) -> None:
-        """Check 7's root, 10's charter, 2's exporter and 13."""
+        """Check 7's root, 10's charter, 2's exporter, 13 and the end of 16."""
         self._ran(13)
-        self._verdict.charter = whole.charter
-        pinned, keys = self._options.charter, whole.governance.keys
+        governance = whole.governance
+        governance.finish(manifest.scope.end, self._findings)
+        verdict = self._verdict
+        verdict.charter, verdict.members = whole.charter, len(governance.constitution.members)
+        verdict.proposals = dict(governance.verdicts())
+        verdict.equivocations, verdict.not_judged = governance.equivocations, governance.not_judged
+        pinned, keys = self._options.charter, whole.governance.constitution.keys
         attempt = self._findings.attempt
         attempt(checks.check_root, proof, whole.frontier, checkpoint)
         attempt(checks.check_charter, whole.charter, manifest, pinned)

@@ -35,8 +35,8 @@ from ledger_core.formats.record import Part, Record, SignedRecord
 from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle import tree
-from ledger_core.policy import standing
-from ledger_core.policy.standing import KeyStanding
+from ledger_core.policy.assembly import Due, due_type
+from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
 from ledger_core.records.registry import find_type
 from verifier.evidence import Kept
@@ -279,16 +279,34 @@ def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) ->
         refute(10, "charter", f"{pinned}, as asked for", digest, Likely.UNTRUSTED, index=0)
 
 
-def check_standing(index: int, author: str, key: KeyStanding | None, kind: RecordType) -> None:
+def check_author(index: int, author: str, constitution: Constitution, kind: RecordType) -> None:
     """10: the author's key stood, with a role for this type, at this index."""
     try:
-        standing.check_standing(key, kind, index)
+        constitution.check_author(author, kind, index)
     except StandingError as error:
-        refute(10, "author", "a key that stood", f"{author}: {error}", _class_of(key), index=index)
+        key = constitution.keys.get(author)
+        likely = _class_of(key, stood=constitution.stands_at(author, index))
+        refute(10, "author", "a key that stood", f"{author}: {error}", likely, index=index)
 
 
-def _class_of(key: KeyStanding | None) -> Likely:
-    return Likely.UNREGISTERED if key is None or key.revoked is not None else Likely.NO_ROLE
+def _class_of(key: KeyStanding | None, *, stood: bool) -> Likely:
+    return Likely.NO_ROLE if key is not None and stood else Likely.UNREGISTERED
+
+
+def refute_change(index: int, error: StandingError) -> NoReturn:
+    """10: a change to the constitution is one that may be, by one who may."""
+    likely = Likely.BAD_PAYLOAD
+    refute(10, "governance", "a change that may be", error, likely, index=index)
+
+
+def refute_agreement(index: int, kind: RecordType, error: StandingError) -> NoReturn:
+    """16: what is said of a proposal, and how it ends, is what the rules say."""
+    refute(16, kind.name, "what the agreement's rules allow", error, Likely.STATUS, index=index)
+
+
+def refute_due(index: int, due: Due) -> NoReturn:
+    """16: an outcome or evidence follows at once on the entry that brings it about."""
+    refute(16, due_type(due).name, due, "another entry, or none", Likely.STATUS, index=index)
 
 
 def check_parts(

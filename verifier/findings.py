@@ -46,6 +46,7 @@ CLAIMS: Final = {
     13: Claim("counts", "What was found is what the manifest counts."),
     14: Claim("evidence", "Receipts and checkpoints kept by others agree with this archive."),
     15: Claim("witnesses", "The trust policy's quorum of witnesses cosigned the checkpoint."),
+    16: Claim("agreement", "Every proposal ended as those concerned agreed, once and at once."),
 }
 
 
@@ -62,6 +63,7 @@ class Likely(StrEnum):
     WITHHELD = "withheld although everyone needs it"
     MISSING_PAYLOAD = "payload removed without being declared"
     UNREGISTERED = "unregistered or revoked author"
+    STATUS = "outcome forged or held back"
     NO_ROLE = "author without a role for this type of record"
     REPEATED = "record repeated"
     UNTRUSTED = "log or witness that is not trusted here"

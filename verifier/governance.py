@@ -1,19 +1,29 @@
-"""Replays charter and key entries in order, and judges every author by what stood at its index."""
+"""Replays governance in order: who stood at each index, and how every proposal had to end.
+
+The service's word counts for nothing here: the same pure rules judge each entry again, and
+what they say must follow is looked for in the log.
+"""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger_core.errors import StandingError
 from ledger_core.formats.vkey import LogKey, parse_vkey
-from ledger_core.policy.standing import KeyStanding, changes_of
+from ledger_core.merkle.tree import HASH_BYTES
+from ledger_core.policy.assembly import Act, Assembly, is_speech, named_proposals, replay
+from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type
 from ledger_core.records.types.charter import Charter
+from ledger_core.records.types.equivocation import Equivocation
+from ledger_core.records.types.outcome import Outcome
+from ledger_core.records.types.policy import SetPolicy
 from verifier import checks
-from verifier.findings import Finding, Findings, Likely, Refuted
+from verifier.findings import Findings, Refuted
 
 Authors = Mapping[tuple[str, str], "array[int]"]
 """Rising indexes of entries by (author, type)."""
@@ -29,68 +39,182 @@ class Decree:
     payload: Payload
 
 
+@dataclass(frozen=True)
+class Stamps:
+    """Leaf hash and time received (ms) of the entries from ``start`` on."""
+
+    start: int
+    leaf_hashes: bytes = b""
+    times: array[int] = field(default_factory=lambda: array("q"))
+
+    def act(self, index: int, author: str, type_name: str, payload: Payload) -> Act:
+        """Return the entry as governance looks at it.
+
+        Of a segment that is not whole nobody knows places and times; that has been found (5).
+        """
+        at, kind = index - self.start, find_type(type_name)
+        if not 0 <= at < len(self.times):
+            return Act(index, b"", 0, kind, author, payload)
+        leaf_hash = self.leaf_hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]
+        return Act(index, leaf_hash, self.times[at], kind, author, payload)
+
+
 class Governance:
-    """The keys as they stood. Grows with the number of keys, not of entries."""
+    """Governance so far. Grows with members, keys and proposals, not with entries."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, KeyStanding] = {}
         self.charter: Charter | None = None
+        self.equivocations = self.not_judged = 0
+        self._assembly = Assembly(Constitution(), {})
+        self._due_at = 0
+        self._is_partial = False
+
+    @property
+    def constitution(self) -> Constitution:
+        return self._assembly.constitution
 
     def log_key(self) -> LogKey | None:
-        """Return the log's key as the charter names it."""
-        if self.charter is None:
+        """Return the log's key as governance entries name it."""
+        if not self.constitution.log_keys:
             return None
-        key = parse_vkey(self.charter.log_key)
-        assert isinstance(key, LogKey), "the charter's own rule has asked for a log's key"
+        key = parse_vkey(self.constitution.log_keys[-1][1])
+        assert isinstance(key, LogKey), "the rules of charters and log keys have asked for one"
         return key
 
-    def replay(self, decrees: Iterable[Decree], authors: Authors, findings: Findings) -> None:
-        """Take the decrees of the next stretch of entries, then judge all authors in it (10)."""
+    def verdicts(self) -> Counter[str]:
+        """Count proposals by how they ended."""
+        return Counter(each.verdict or "open" for each in self._assembly.proposals.values())
+
+    # --- before the range --------------------------------------------------------
+
+    def replay_context(self, decrees: Iterable[Decree], stamps: Stamps, findings: Findings) -> None:
+        """Take constitutional entries from before the range: what led to them is not shown."""
+        self._is_partial = True
         for decree in decrees:
+            act = stamps.act(decree.index, decree.author, decree.type, decree.payload)
             try:
-                self._admit(decree)
+                checks.check_author(act.index, act.author, self.constitution, act.kind)
+                self._replay(act)
             except Refuted as refuted:
                 findings.add(refuted.finding)
-        for (author, type_name), indexes in authors.items():
-            for finding in self._judge(author, type_name, indexes):
-                findings.add(finding)
+            self._note(act)
 
-    def _admit(self, decree: Decree) -> None:
-        """Let a governance entry count, if its own author stood."""
-        kind = find_type(decree.type)
-        checks.check_standing(decree.index, decree.author, self.keys.get(decree.author), kind)
+    def _replay(self, act: Act) -> None:
+        grown = self.constitution.copy()
         try:
-            changes = list(changes_of(kind, decree.payload, decree.index, self.keys))
+            replay(grown, act)
         except StandingError as error:
-            likely = Likely.BAD_PAYLOAD
-            checks.refute(10, "key", "a change that may be", error, likely, index=decree.index)
-        if isinstance(body := decree.payload.get("body"), Charter):
-            self.charter = body
+            checks.refute_change(act.index, error)
+        self._assembly.constitution = grown
+
+    # --- the range ---------------------------------------------------------------
+
+    def replay(
+        self, decrees: list[Decree], authors: Authors, stamps: Stamps, findings: Findings
+    ) -> None:
+        """Take the next stretch of entries: judge all authors (10) and all agreements (16)."""
+        waiting = self._may_wait(decrees)
+        for act in self._acts(decrees, authors, stamps, waiting):
+            try:
+                self._take(act)
+            except Refuted as refuted:
+                findings.add(refuted.finding)
+            self._note(act)
+        for (author, type_name), indexes in authors.items():
+            if type_name not in waiting and not find_type(type_name).is_governance:
+                findings.attempt(self._judge, author, type_name, indexes)
+
+    def _may_wait(self, decrees: Iterable[Decree]) -> set[str]:
+        """Return the types that are under a policy at some place of this stretch."""
+        constitution = self.constitution
+        changes = [decree.payload.get("body") for decree in decrees]
+        changes += [each.payload.get("body") for each in constitution.waiting.values()]
+        found = set(constitution.governing)
         for change in changes:
-            self.keys[change.key] = change
+            if isinstance(change, SetPolicy):
+                found.update(change.policy.governs)
+            elif isinstance(change, Charter):
+                found.update(name for policy in change.policies for name in policy.governs)
+        return found
 
-    def _judge(self, author: str, type_name: str, indexes: array[int]) -> Iterator[Finding]:
-        """Yield the finding on the first index at which the author did not stand.
+    def _acts(
+        self, decrees: Iterable[Decree], authors: Authors, stamps: Stamps, waiting: set[str]
+    ) -> Iterator[Act]:
+        """Yield in order the entries that governance has to look at one by one."""
+        acts = [stamps.act(each.index, each.author, each.type, each.payload) for each in decrees]
+        for (author, type_name), indexes in authors.items():
+            if type_name in waiting and not find_type(type_name).is_governance:
+                acts += [stamps.act(index, author, type_name, {}) for index in indexes]
+        yield from sorted(acts, key=lambda act: act.index)
 
-        A key stands from one index to another, so first and last speak for all between.
+    def _take(self, act: Act) -> None:
+        assembly = self._assembly
+        if assembly.due and act.index != self._due_at:
+            self.check_due()
+        checks.check_author(act.index, act.author, self.constitution, act.kind)
+        if self._is_of_something_earlier(act):
+            self.not_judged += 1
+            if isinstance(act.payload.get("body"), Outcome):
+                self._replay(act)
+            return
+        try:
+            policy = assembly.check(act)
+        except StandingError as error:
+            is_agreement = bool(assembly.due) or is_speech(act.kind)
+            assembly.due.clear()
+            if is_agreement:
+                checks.refute_agreement(act.index, act.kind, error)
+            checks.refute_change(act.index, error)
+        assembly.take(act, policy)
+        self._due_at = act.index + 1
+
+    def _is_of_something_earlier(self, act: Act) -> bool:
+        """Say whether an entry speaks of a proposal from before the range, which is not shown."""
+        known = self._assembly.proposals
+        named = named_proposals(act.kind, act.payload)
+        return self._is_partial and any(each not in known for each in named)
+
+    def check_due(self) -> None:
+        """16: what had to follow an entry did follow; raises for what is still due."""
+        due = self._assembly.due
+        missing, at = list(due), self._due_at
+        due.clear()
+        if missing:
+            checks.refute_due(at, missing[0])
+
+    def finish(self, end: int, findings: Findings) -> None:
+        """Look for what is due at the end; what would lie behind the range is not missed."""
+        if self._assembly.due and self._due_at < end:
+            findings.attempt(self.check_due)
+
+    def _note(self, act: Act) -> None:
+        body = act.payload.get("body")
+        if isinstance(body, Charter):
+            self.charter = body
+        self.equivocations += isinstance(body, Equivocation)
+
+    def _judge(self, author: str, type_name: str, indexes: array[int]) -> None:
+        """10: the author stood at every index; raises at the first where it did not.
+
+        A key stands from one index to another, and so does its member unless its standing
+        changed: mostly first and last speak for all between.
         """
-        kind, key = find_type(type_name), self.keys.get(author)
-        if _stood(indexes[0], author, key, type_name) and _stood(
-            indexes[-1], author, key, type_name
-        ):
+        kind, key = find_type(type_name), self.constitution.keys.get(author)
+        first, last = indexes[0], indexes[-1]
+        may_vary = (
+            key is not None
+            and key.member is not None
+            and self.constitution.changes_between(first, last, key.member)
+        )
+        telling = indexes if may_vary else (first, last)
+        if all(self._stood(index, author, type_name) for index in telling):
             return
         for index in indexes:
-            try:
-                checks.check_standing(index, author, key, kind)
-            except Refuted as refuted:
-                if not kind.is_governance:  # Those were judged, each in its turn, above.
-                    yield refuted.finding
-                return
+            checks.check_author(index, author, self.constitution, kind)
 
-
-def _stood(index: int, author: str, key: KeyStanding | None, type_name: str) -> bool:
-    try:
-        checks.check_standing(index, author, key, find_type(type_name))
-    except Refuted:
-        return False
-    return True
+    def _stood(self, index: int, author: str, type_name: str) -> bool:
+        try:
+            self.constitution.check_author(author, find_type(type_name), index)
+        except StandingError:
+            return False
+        return True

@@ -53,6 +53,14 @@ def not_proven(verdict: Verdict, options: Options) -> list[str]:
                 f"that the governance entries shown from before entry {scope.start} are all there "
                 "were: a revocation could have been left out"
             )
+            gaps.append(
+                "that changes of members, policies and keys before the range had their quorum"
+            )
+        if verdict.not_judged:
+            gaps.append(
+                f"what {verdict.not_judged} entries say of proposals from before the range: "
+                "whether these ended as agreed"
+            )
         if (scope.start, scope.end) != (0, scope.size):
             gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
         if counts.parts_withheld:
@@ -75,6 +83,11 @@ def build(verdict: Verdict, options: Options, required: str | None) -> dict[str,
         "required": required,
         "archive": _describe(verdict),
         "entries_checked": verdict.entries,
+        "agreement": {
+            "members": verdict.members,
+            "proposals": dict(sorted(verdict.proposals.items())),
+            "equivocations": verdict.equivocations,
+        },
         "checks": [_check(number, verdict) for number in CLAIMS],
         "first": _finding(first) if first and code in (INTEGRITY, MALFORMED) else None,
         "findings": [_finding(each) for each in verdict.findings.in_order()],
@@ -150,9 +163,20 @@ def format_text(report: dict[str, Any]) -> str:
             f"Entries  {scope['start']} to {scope['end'] - 1} of {scope['size']}",
             "",
         ]
+    lines += _agreement(report["agreement"])
     lines += ["", *_conclusion(report), "", "Not proven:"]
     lines += [f"  - {gap}" for gap in report["not_proven"]]
     return "\n".join(lines)
+
+
+def _agreement(found: dict[str, Any]) -> list[str]:
+    if not found["members"]:
+        return []
+    ended = ", ".join(f"{count} {how}" for how, count in found["proposals"].items())
+    lines = ["", f"Members {found['members']}; proposals: {ended or 'none'}"]
+    if found["equivocations"]:
+        lines.append(f"Equivocations, kept as evidence: {found['equivocations']}")
+    return lines
 
 
 def _conclusion(report: dict[str, Any]) -> list[str]:

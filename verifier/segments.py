@@ -7,6 +7,7 @@ and its payload at a time.
 
 from __future__ import annotations
 
+from array import array
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from ledger_core.formats.record import Part
 from ledger_core.merkle import tree
 from verifier import checks
 from verifier.findings import Finding, Findings, Likely, Refuted
-from verifier.governance import Decree
+from verifier.governance import Decree, Stamps
 from verifier.reading import DamagedError, Source, reading
 from verifier.totals import Totals
 
@@ -65,6 +66,8 @@ class Outcome:
     last_leaf: bytes = b""
     first: Header | None = None
     last_time: int = 0
+    stamps: Stamps | None = None
+    """None unless every entry was read."""
 
 
 def check_segment(source: Source, task: Task) -> Outcome:
@@ -193,6 +196,7 @@ class Walk:
         self.index = outcome.task.start
         self._task, self._outcome, self._frames = outcome.task, outcome, frames
         self._hashes: list[bytes] = []
+        self._times = array("q")
         self._head = f"{entries.FORMAT}\n{self._task.origin}\n".encode("ascii")
 
     def step(self, leaf: bytes) -> None:
@@ -205,6 +209,7 @@ class Walk:
                 self.index, signed, self._task.origin, frames, outcome.findings, outcome.totals
             )
         self._hashes.append(tree.leaf_hash(leaf))
+        self._times.append(self._outcome.last_time)
         self.index += 1
 
     def _quick(self, leaf: bytes) -> Signed | None:
@@ -263,6 +268,7 @@ class Walk:
             likely = Likely.TRUNCATED if len(hashes) < expected else Likely.MOVED
             index = task.start + min(len(hashes), expected - 1)
             checks.refute(5, "entries in this segment", expected, found, likely, index=index)
+        outcome.stamps = Stamps(task.start, b"".join(hashes), self._times)
         if task.wants_leaves:
             outcome.leaves = hashes
         for node in tree.perfect_subtrees(task.start, task.end):

@@ -5,6 +5,7 @@ Holds the tree's right edge, the keys, counts and the last entry: nothing that g
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ledger_core.merkle import tree
 from verifier import checks
 from verifier.evidence import Evidence
 from verifier.findings import Findings
-from verifier.governance import Governance
+from verifier.governance import Governance, Stamps
 from verifier.repeats import Repeats
 from verifier.segments import Outcome
 from verifier.totals import Totals
@@ -48,7 +49,9 @@ class Whole:
         self.context += 1
         self._join(index, header, leaf_hash)
         self._last = Last(index, leaf_hash, header.received_at)
-        self._judge(totals)
+        self._repeats.add(totals.ids)
+        stamps = Stamps(index, leaf_hash, array("q", [header.received_at]))
+        self.governance.replay_context(totals.decrees, stamps, self._findings)
 
     def start(self, proof: RangeProof) -> None:
         """Go on at the first entry of the range."""
@@ -62,7 +65,9 @@ class Whole:
             self._join(task.start, outcome.first, outcome.first_leaf)
         received_at = max(self._last.received_at, outcome.last_time)
         self._last = Last(task.end - 1, outcome.last_leaf or None, received_at)
-        self._judge(totals)
+        self._repeats.add(totals.ids)
+        stamps = outcome.stamps or Stamps(task.start)
+        self.governance.replay(totals.decrees, totals.authors, stamps, self._findings)
         self._grow(outcome)
         self.entries += outcome.entries
         self._present += totals.present
@@ -77,10 +82,6 @@ class Whole:
             previous, self.charter = NO_PREVIOUS, ids.format_digest(leaf_hash)
         attempt(checks.check_link, index, header, previous)
         attempt(checks.check_time, index, header.received_at, last.received_at)
-
-    def _judge(self, totals: Totals) -> None:
-        self._repeats.add(totals.ids)
-        self.governance.replay(totals.decrees, totals.authors, self._findings)
 
     def _grow(self, outcome: Outcome) -> None:
         """Extend the tree (7); a segment that is not whole stops its growth."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def gaps() -> Iterator[str]:
     log.note({"n": 7})
     for made in (log.archive(2, 9, withheld=WITHHELD), log.archive()):
         yield from report.not_proven(audit(made), Options(archive=Path("archive.zip")))
+    voices = replace(audit(log.archive(2, 9)), not_judged=2)
+    yield from report.not_proven(voices, Options(archive=Path("archive.zip")))
 
 
 def test_everything_that_is_not_proven_is_told() -> None:
