@@ -7,28 +7,54 @@ to compile, errors are its own, and so are connections and commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, Boolean, Connection, bindparam, func
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 Row = tuple[Any, ...]
-Bound = tuple[str, Sequence[Any] | Mapping[str, Any]]
+Bound = tuple[str, Sequence[Any]]
+
+_NAMED = re.compile(r"%\((\w+)\)s")
+
+
+class Among(ColumnElement[bool]):
+    """``column`` is one of the values of list ``name``: an array where there are arrays."""
+
+    type = Boolean()
+
+    def __init__(self, column: ColumnElement[Any], name: str) -> None:
+        self.column, self.name = column, name
+
+
+@compiles(Among)
+def _compile_in(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    text: str = compiler.process(element.column.in_(bindparam(element.name, expanding=True)))
+    return text
+
+
+@compiles(Among, "postgresql")
+def _compile_any(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    values = bindparam(element.name, type_=ARRAY(element.column.type))
+    text: str = compiler.process(element.column == func.any(values))
+    return text
 
 
 class _Compiled(NamedTuple):
-    """``order`` names the parameters of a driver that takes them by position."""
+    """The driver's text, and the names of its parameters in their order."""
 
     text: str
-    order: Sequence[str] | None
+    order: Sequence[str]
 
 
 class Prepared:
-    """A statement whose parameters are all named; ``lists`` are those of an expanding ``IN``."""
+    """A statement whose parameters are all named; ``lists`` are those of :class:`Among`."""
 
     def __init__(self, statement: ClauseElement, *, lists: Sequence[str] = ()) -> None:
         self._statement = statement
@@ -50,33 +76,32 @@ class Prepared:
 
     def bind(self, tx: Connection, **values: Any) -> Bound:
         """Return the text and the values that the driver takes."""
+        dialect = tx.dialect.name
         lengths: tuple[int, ...] = ()
         flat = values
-        if self._lists:
-            lists = {name: _padded(values[name]) for name in self._lists}
-            lengths = tuple(map(len, lists.values()))
-            flat = {name: value for name, value in values.items() if name not in lists}
-            for name, each in lists.items():
-                flat |= {f"{name}_{number}": value for number, value in enumerate(each, 1)}
-            values = values | lists
-        compiled = self._compiled.get((tx.dialect.name, lengths))
+        if self._lists and dialect == "sqlite":
+            values |= {name: _padded(values[name]) for name in self._lists}
+            lengths = tuple(len(values[name]) for name in self._lists)
+            flat = dict(values)
+            for name in self._lists:
+                flat |= {f"{name}_{n}": value for n, value in enumerate(values[name], 1)}
+        compiled = self._compiled.get((dialect, lengths))
         if compiled is None:
-            compiled = self._compile(tx, values)
-            self._compiled[tx.dialect.name, lengths] = compiled
-        if compiled.order is None:
-            return compiled.text, flat
+            compiled = self._compiled[dialect, lengths] = self._compile(tx, values)
         return compiled.text, [flat[name] for name in compiled.order]
 
     def _compile(self, tx: Connection, values: Mapping[str, Any]) -> _Compiled:
         compiled = self._statement.compile(dialect=tx.dialect)
         assert isinstance(compiled, SQLCompiler)
         state = compiled.construct_expanded_state(dict(values))
-        return _Compiled(state.statement, state.positiontup)
+        if state.positiontup is not None:
+            return _Compiled(state.statement, state.positiontup)
+        # By position and in binary: by name, psycopg writes arrays out as text.
+        return _Compiled(_NAMED.sub("%b", state.statement), _NAMED.findall(state.statement))
 
 
-def _padded(given: Iterable[Any]) -> list[Any]:
+def _padded(values: list[Any]) -> list[Any]:
     """Repeat the last value up to a power of two, so that few lengths are ever compiled."""
-    values = list(given)
     return values + values[-1:] * ((1 << max(len(values) - 1, 0).bit_length()) - len(values))
 
 
@@ -139,9 +164,9 @@ def _told(tx: Connection, error: Any) -> Exception:
     """Return SQLAlchemy's word for a driver's error; do as it does with a lost connection."""
     is_lost = tx.dialect.is_disconnect(error, tx.connection.driver_connection, None)
     if is_lost:
-        # What else lies in the pool was lost with it.
-        tx.invalidate(error)
-        tx.engine.dispose()
+        # What else lies in the pool was lost with it: SQLAlchemy sees to that when it is told.
+        with suppress(DBAPIError):
+            tx.exec_driver_sql("SELECT 1")
     base = tx.dialect.loaded_dbapi.Error
     told: Exception = DBAPIError.instance(None, None, error, base, connection_invalidated=is_lost)
     return told
