@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,9 @@ from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.key import Register, Revoke
 from ledger_core.records.types.key_rotation import KeyRotation
 from ledger_core.records.types.member import Remove
+from ledger_core.records.types.withdrawal import Withdrawal
 from tests.support.consortium import Consortium, endorse
+from tests.support.invariants import check_everything
 from tests.support.ledgers import Author, Service, appended, refused
 
 
@@ -163,3 +166,23 @@ def test_an_endorsement_of_another_ledgers_proposal_is_refused(service: Service)
     refused(two.ledger.append([sealed])[0])
     stranger = endorse(one.ledger.proposal(one.decide().leaf_hash), one.agents["birch"])
     refused(two.ledger.append([stranger])[0])
+
+
+def test_after_a_whole_story_everything_is_as_the_entries_say(
+    service: Service, tmp_path: Path
+) -> None:
+    replica = service.open()
+    shared = Consortium(replica.ledgers)
+    first, second, third = (shared.decide().leaf_hash for _ in range(3))
+    shared.endorse(first, "birch")
+    shared.endorse(second, "birch", "reject")
+    shared.endorse(second, "cobalt", "reject")
+    shared.append(shared.agents["acme"], "withdrawal/1", Withdrawal(ids.format_digest(third)))
+    shared.decide()
+    service.clock.now_ms += 60_000
+    replica.ledgers.clerk.tidy()
+    removal = shared.append(shared.stewards["acme"], "member/1", Remove("cobalt"))
+    shared.endorse(removal.leaf_hash, "birch")
+    counts = shared.ledger.count_proposals()
+    assert counts == {"confirmed": 2, "rejected": 1, "withdrawn": 1, "expired": 1}
+    check_everything(replica, shared.ledger, tmp_path)

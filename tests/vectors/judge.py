@@ -27,9 +27,8 @@ from ledger_core.formats import (
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
 from ledger_core.policy.assembly import Act, Assembly, Due, due_type
-from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.policy.proposals import hash_policies
-from ledger_core.policy.standing import KeyStanding, check_standing
 from ledger_core.records.model import decode_payload
 from ledger_core.records.possession import possession_message
 from ledger_core.records.registry import find_type
@@ -373,11 +372,11 @@ def _handover_message(given: Given) -> str:
 
 
 def _check_standing(given: Given) -> None:
-    fields = given["key"]
-    key = fields and KeyStanding(
-        "", frozenset(fields["roles"]), fields["since"], fields.get("revoked")
-    )
-    check_standing(key, find_type(given["type"]), given["index"])
+    constitution = Constitution()
+    if fields := given["key"]:
+        key = KeyStanding("", frozenset(fields["roles"]), fields["since"], fields.get("revoked"))
+        constitution.keys[""] = key
+    constitution.check_author("", find_type(given["type"]), given["index"])
 
 
 def _hash_policy(given: Given) -> str:
