@@ -11,12 +11,15 @@ from ledgergrid.async_client import AsyncLedger
 from ledgergrid.client import Ledger
 from ledgergrid.errors import (
     DistrustError,
+    ForgedEntryError,
     ForgedReceiptError,
     ForkedLedgerError,
     PendingError,
+    StillOpenError,
     StrangeLogKeyError,
     UnreachableError,
 )
+from ledgergrid.proposals import Proposal, ProposalOutcome
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft
 from ledgergrid.signer import Signer
@@ -26,14 +29,18 @@ __all__ = [
     "ConflictError",
     "DistrustError",
     "Draft",
+    "ForgedEntryError",
     "ForgedReceiptError",
     "ForkedLedgerError",
     "Ledger",
     "LedgerGridError",
     "PendingError",
+    "Proposal",
+    "ProposalOutcome",
     "Receipt",
     "RefusedError",
     "Signer",
+    "StillOpenError",
     "StrangeLogKeyError",
     "UnreachableError",
 ]

@@ -18,6 +18,7 @@ import httpx
 from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import AsyncWorker
 from ledgergrid.delivery import Outcome
+from ledgergrid.governing import AsyncGoverning
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
 from ledgergrid.session import DraftLike, Session, Settings
@@ -27,7 +28,7 @@ from ledgergrid.wire import Answer, Ask, Done, Flow, NoAnswerError, Pause, advan
 T = TypeVar("T")
 
 
-class AsyncLedger:
+class AsyncLedger(AsyncGoverning):
     """One author at one ledger, for the tasks of one event loop. Close it, or ``async with``."""
 
     def __init__(

@@ -14,6 +14,7 @@ import httpx
 from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import Worker
 from ledgergrid.delivery import Outcome
+from ledgergrid.governing import Governing
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
 from ledgergrid.session import DraftLike, Session, Settings
@@ -23,7 +24,7 @@ from ledgergrid.wire import Answer, Ask, Done, Flow, NoAnswerError, Pause, advan
 T = TypeVar("T")
 
 
-class Ledger:
+class Ledger(Governing):
     """One author at one ledger, for any number of threads. Close it, or use ``with``.
 
     Keyword arguments are those of :class:`~ledgergrid.session.Settings`.

@@ -5,8 +5,10 @@
     ledger_core.errors.LedgerGridError
     ├── UnreachableError          no answer that settles it, within the caller's patience
     │   └── PendingError          … and the record waits in the outbox, safe on disk
+    ├── StillOpenError            a proposal that did not end within the caller's patience
     └── DistrustError             an answer came, and it does not verify
         ├── ForgedReceiptError    a receipt that does not prove our record's place
+        ├── ForgedEntryError      an entry, proposal or outcome that is not what it is said to be
         ├── ForkedLedgerError     a checkpoint that does not continue the one remembered
         └── StrangeLogKeyError    not the log key this ledger was known under
 
@@ -37,6 +39,13 @@ class PendingError(UnreachableError):
         self.id = id
 
 
+class StillOpenError(LedgerGridError):
+    """Those concerned have not agreed yet, nor disagreed; wait again, or ask whom it waits for."""
+
+    code = "still-open"
+    title = "The proposal has no outcome yet"
+
+
 class DistrustError(LedgerGridError):
     code = "distrust"
     title = "The ledger's answer does not verify"
@@ -45,6 +54,11 @@ class DistrustError(LedgerGridError):
 class ForgedReceiptError(DistrustError):
     code = "forged-receipt"
     title = "Receipt does not prove the record's place"
+
+
+class ForgedEntryError(DistrustError):
+    code = "forged-entry"
+    title = "Entry is not what the ledger says it is"
 
 
 class ForkedLedgerError(DistrustError):

@@ -98,16 +98,21 @@ class Sealer:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
 
+    def hand_over(self, successor: Signer) -> None:
+        """Seal with another key from here on; streams go on counting."""
+        self._signer = successor
+
     def seal(self, draft: Draft, origin: str, saw: Checkpoint | None) -> Sealed:
         """Commit to the payload, number, sign and format; everything malformed is refused here."""
         options = draft.options or Options()
+        signer = self._signer  # Once: another thread may hand over meanwhile.
         refs, parts = _make_parts(draft.payload, options.get("parts", {}))
         record = Record(
             v=1,
             ledger=origin,
             id=ids.new_record_id(),
             type=draft.type,
-            author=self._signer.key,
+            author=signer.key,
             made_at=format_time(self._clock()),
             payload=refs,
             refs=_make_refs(options),
@@ -118,19 +123,20 @@ class Sealer:
         if stream is None:
             if "n" in options:
                 raise MalformedError("n counts in a stream; name the stream")
-            return self._finish(record, parts)
+            return _finish(record, parts, signer)
         with self._lock:
             n = options.get("n", self._counts.get(stream, 0))
-            sealed = self._finish(msgspec.structs.replace(record, stream=stream, n=n), parts)
+            sealed = _finish(msgspec.structs.replace(record, stream=stream, n=n), parts, signer)
             self._counts[stream] = n + 1
             return sealed
 
-    def _finish(self, record: Record, parts: Mapping[str, Part]) -> Sealed:
-        signed = self._signer.seal(record)
-        line = format_submission(Submission(signed, parts))
-        if len(line) > limits.SUBMISSION_BYTES:
-            raise TooLargeError(f"record and payload exceed {limits.SUBMISSION_BYTES} bytes")
-        return Sealed(signed, line)
+
+def _finish(record: Record, parts: Mapping[str, Part], signer: Signer) -> Sealed:
+    signed = signer.seal(record)
+    line = format_submission(Submission(signed, parts))
+    if len(line) > limits.SUBMISSION_BYTES:
+        raise TooLargeError(f"record and payload exceed {limits.SUBMISSION_BYTES} bytes")
+    return Sealed(signed, line)
 
 
 def _make_parts(

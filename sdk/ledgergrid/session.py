@@ -78,19 +78,23 @@ class Session:
         server = base.partition("://")[2]
         memory = Memory(root / quote(server, safe="") / ledger)
         self.state_dir = memory.folder
-        self._trust = Trust(memory, _given_policy(settings), clock)
+        self.trust = Trust(memory, _given_policy(settings), clock)
         self._sealer = Sealer(signer, clock)
         outbox = Outbox(memory.folder, limit_bytes=settings.get("outbox_bytes", OUTBOX_BYTES))
-        self._delivery = Delivery(outbox, self._trust)
+        self._delivery = Delivery(outbox, self.trust)
 
     def learn(self) -> Flow[str]:
         """Settle whom to believe, before anything is sealed; return the ledger's origin."""
-        return patiently(self._trust.learn, self.patience_s)
+        return patiently(self.trust.learn, self.patience_s)
 
     def seal(self, draft: Draft) -> Sealed:
         """Seal one draft; :meth:`learn` comes first."""
-        saw = self._trust.last_checkpoint() if self._saw else None
-        return self._sealer.seal(draft, self._trust.origin, saw)
+        saw = self.trust.last_checkpoint() if self._saw else None
+        return self._sealer.seal(draft, self.trust.origin, saw)
+
+    def hand_over(self, successor: Signer) -> None:
+        """Seal with another key from here on."""
+        self._sealer.hand_over(successor)
 
     def append(self, draft: Draft) -> Flow[Receipt]:
         """Append one record and return its verified receipt."""
@@ -138,7 +142,7 @@ class Session:
     def checkpoint(self) -> Flow[Checkpoint]:
         """Fetch and verify the newest checkpoint."""
         yield from self.learn()
-        return (yield from patiently(self._trust.refresh, self.patience_s))
+        return (yield from patiently(self.trust.refresh, self.patience_s))
 
     def _seal_each(self, drafts: Iterable[DraftLike]) -> Iterator[Sealed | LedgerGridError]:
         for draft in drafts:

@@ -15,7 +15,8 @@ from ledger_core.formats import ed25519
 from ledger_core.formats.note import check_key_name
 from ledger_core.formats.record import Record, SignedRecord, seal
 from ledger_core.formats.vkey import NoteSigner, format_skey, parse_skey
-from ledger_core.records.possession import prove_possession
+from ledger_core.records.model import Role
+from ledger_core.records.possession import HeldKey, prove_possession
 from ledgergrid.files import make_folder, read_bounded, write_durably
 
 _FILE_BYTES = 4096
@@ -76,6 +77,13 @@ class Signer:
     def prove_possession(self, origin: str) -> str:
         """Sign what an operator needs to register this key in the ledger ``origin``."""
         return prove_possession(origin, self._signer.private)
+
+    def hold(self, origin: str, *roles: Role) -> HeldKey:
+        """Offer this key, with roles, to whoever admits or registers it in the ledger ``origin``.
+
+        It holds the public key and the proof of possession: nothing in it is secret.
+        """
+        return HeldKey(self.key, roles, self.prove_possession(origin))
 
 
 def _check_private(path: Path) -> None:

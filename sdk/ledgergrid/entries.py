@@ -1,0 +1,152 @@
+"""An entry that somebody else wrote, read so that nothing of it has to be believed.
+
+The numbers are those of :func:`open_entry`:
+
+1. the leaf is an entry of our ledger, and its hash is the one asked for, if one was;
+2. the record in it is canonical, meant for our ledger and signed by its author;
+3. the receipt proves the leaf at its index, under a checkpoint of the log we trust;
+4. every payload part is there and is what the record commits to, its schema and rule kept.
+
+Whether the checkpoint continues the last one is asked by :func:`read_entry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ledger_core import ids, limits
+from ledger_core.errors import CommitmentError, LedgerGridError, ProofError
+from ledger_core.formats import receipt as proofs
+from ledger_core.formats.checkpoint import Checkpoint
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import Part, Record, verify_record
+from ledger_core.formats.trust_policy import Trusted, TrustPolicy, verify_trusted
+from ledger_core.merkle import tree
+from ledger_core.records.model import Payload, decode_payload
+from ledger_core.records.registry import find_type
+from ledgergrid.errors import ForgedEntryError
+from ledgergrid.trust import Trust, check_understood
+from ledgergrid.wire import Ask, Flow, NoAnswerError, ask
+
+_ENTRY_BYTES = limits.SUBMISSION_BYTES + 1024 * 1024
+"""An entry as JSON is little more than what it was submitted as."""
+
+
+@dataclass(frozen=True)
+class VerifiedEntry:
+    """An entry and its payload, every byte of it checked."""
+
+    index: int
+    leaf_hash: str
+    received_at_ms: int
+    record: Record
+    payload: Payload = field(repr=False)
+    """Decoded parts by name."""
+    parts: Mapping[str, Part] = field(repr=False)
+    """The parts' bytes, as they were committed to."""
+    checkpoint: Checkpoint
+    receipt: bytes = field(repr=False)
+    """The C2SP tlog-proof: with ``leaf`` all that an offline check needs."""
+    leaf: bytes = field(repr=False)
+
+
+class _PartBody(msgspec.Struct, frozen=True):
+    status: str
+    data: str | None = None
+    salt: str | None = None
+
+
+class EntryAnswer(msgspec.Struct, frozen=True):
+    """What a ledger answers when asked for an entry, not believed yet."""
+
+    leaf: str
+    parts: dict[str, _PartBody]
+
+
+def read_entry(trust: Trust, index: int, leaf_hash: str | None = None) -> Flow[VerifiedEntry]:
+    """Fetch an entry with payload and receipt, and check all of it."""
+    answer = yield from ask(Ask("GET", f"/entries/{index}", limit_bytes=_ENTRY_BYTES))
+    check_understood(answer)
+    try:
+        told = msgspec.json.decode(answer.content, type=EntryAnswer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NoAnswerError(f"not an entry: {error}") from None
+    request = Ask("GET", f"/entries/{index}/receipt", limit_bytes=limits.NOTE_BYTES)
+    receipt = yield from ask(request)
+    check_understood(receipt)
+    entry, trusted = open_entry(told, receipt.content, index, trust, leaf_hash)
+    yield from trust.accept(trusted, proofs.parse_receipt(receipt.content).checkpoint)
+    return entry
+
+
+def open_entry(
+    told: EntryAnswer, receipt: bytes, index: int, trust: Trust, leaf_hash: str | None
+) -> tuple[VerifiedEntry, Trusted]:
+    """Check an answer, numbered as above; raise :class:`ForgedEntryError` at the first failure."""
+    try:
+        return _open(told, receipt, index, trust.origin, trust.policy, leaf_hash)
+    except ForgedEntryError:
+        raise
+    except LedgerGridError as error:
+        raise ForgedEntryError(f"entry {index}: {error}") from error
+
+
+def _open(
+    told: EntryAnswer,
+    receipt: bytes,
+    index: int,
+    origin: str,
+    policy: TrustPolicy,
+    wanted: str | None,
+) -> tuple[VerifiedEntry, Trusted]:
+    leaf = ids.decode_base64(told.leaf)
+    found = ids.format_digest(tree.leaf_hash(leaf))
+    _check(wanted in (None, found), f"its leaf has the hash {found}, not {wanted}")  # 1
+    entry = parse_entry(leaf)
+    _check(entry.header.origin == origin, f"it stands in {entry.header.origin}")
+    _check(entry.header.index == index, f"it calls itself entry {entry.header.index}")
+    signed = entry.signed_record()
+    _check(signed.record.ledger == origin, f"its record is meant for {signed.record.ledger}")  # 2
+    verify_record(signed)
+    trusted = _check_place(receipt, leaf, index, origin, policy)  # 3
+    parts = {name: _open_part(name, body) for name, body in told.parts.items()}  # 4
+    payload = decode_payload(find_type(signed.record.type), signed.record, parts)
+    verified = VerifiedEntry(
+        index=index,
+        leaf_hash=found,
+        received_at_ms=entry.header.received_at,
+        record=signed.record,
+        payload=payload,
+        parts=parts,
+        checkpoint=trusted.checkpoint,
+        receipt=receipt,
+        leaf=leaf,
+    )
+    return verified, trusted
+
+
+def _check_place(
+    receipt: bytes, leaf: bytes, index: int, origin: str, policy: TrustPolicy
+) -> Trusted:
+    proof = proofs.parse_receipt(receipt)
+    trusted = verify_trusted(proof.checkpoint, policy)
+    if trusted.checkpoint.origin != origin or proof.index != index:
+        raise ProofError("its receipt is another entry's")
+    if not leaf.startswith(proof.extra):
+        raise ProofError("its receipt has another header")
+    proofs.check_receipt(proof, leaf, trusted.checkpoint)
+    return trusted
+
+
+def _open_part(name: str, body: _PartBody) -> Part:
+    if body.status != "present" or body.data is None or body.salt is None:
+        raise CommitmentError(f"part {name} is {body.status}: what is not seen is not vouched for")
+    return Part(ids.decode_base64(body.salt), ids.decode_base64(body.data))
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ForgedEntryError(f"not the entry that was asked for: {otherwise}")
