@@ -35,11 +35,12 @@ from api.routes import (
     static_log,
     stream,
     witness,
+    witnesses,
 )
 from api.service import Service
 from api.settings import Settings, load_settings
 from api.streams import Hub
-from api.witnesses import open_cosigner
+from api.witnesses import open_cosigner, open_witnessing, read_witness_policy
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
@@ -60,6 +61,7 @@ _ROUTERS = (
     stream,
     static_log,
     witness,
+    witnesses,
     health,
 )
 
@@ -113,16 +115,18 @@ def build_service(settings: Settings) -> Service:
     database = open_database(settings.database_url)
     database.migrate()
     metrics = Metrics()
+    ledgers = open_ledgers(settings, database)
     return Service(
         settings=settings,
         database=database,
-        ledgers=open_ledgers(settings, database),
+        ledgers=ledgers,
         pool=Pool(on_batch=metrics.observe_batch),
         tokens=Tokens(database),
         hub=Hub(settings.max_stream_readers),
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
         cosigner=open_cosigner(settings, database),
+        witnessing=open_witnessing(settings, ledgers, database),
     )
 
 
@@ -130,7 +134,14 @@ def open_ledgers(settings: Settings, database: Database) -> Ledgers:
     """Join a database with the service's keys and the signer's memory."""
     memory = SignerMemory(open_database(settings.signer_memory_url))
     keyring = open_keyring(settings.keyring_file)
-    return Ledgers(database, memory, keyring, origin_prefix=settings.origin_prefix)
+    return Ledgers(
+        database,
+        memory,
+        keyring,
+        origin_prefix=settings.origin_prefix,
+        witness_policy=read_witness_policy(settings),
+        witness_late_ms=round(settings.witness_late_s * 1000),
+    )
 
 
 def _lifespan(service: Service) -> Any:
@@ -138,10 +149,14 @@ def _lifespan(service: Service) -> Any:
     async def run(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(service.ledgers.start)
         service.pool.start()
+        if service.witnessing is not None:
+            service.witnessing.start()
         logs.log.info("serving", workers=service.settings.workers)
         yield
         # In this order: what was accepted is finished, then what it needs is closed.
         await anyio.to_thread.run_sync(service.pool.close)
+        if service.witnessing is not None:
+            await anyio.to_thread.run_sync(service.witnessing.close)
         await anyio.to_thread.run_sync(service.ledgers.close)
         await anyio.to_thread.run_sync(service.database.close)
 

@@ -13,7 +13,13 @@ from rich.progress import Progress
 from api.app import open_ledgers
 from api.settings import Settings
 from ledger_core import clock, limits
-from ledger_core.errors import IntegrityError, LedgerGridError, NotFoundError, SettingsError
+from ledger_core.errors import (
+    IntegrityError,
+    LedgerGridError,
+    NotFoundError,
+    SettingsError,
+    WitnessError,
+)
 from ledger_core.formats.checkpoint import verify_checkpoint
 from ledger_core.formats.entry import NO_PREVIOUS, parse_entry
 from ledger_core.ledger import Ledger
@@ -157,9 +163,22 @@ def _last_bundle(size: int) -> tuple[int, int]:
     return position, size - position * tiles.TILE_WIDTH
 
 
+def check_witnessed(patient: Patient) -> None:
+    """Raise unless the witnesses keep up with every ledger, where any are asked."""
+    for ledger in patient.all_ledgers():
+        status = ledger.witness_status()
+        if status.not_witnessed_since is not None:
+            said = "; ".join(f"{x.name}: {x.error}" for x in status.witnesses if x.error)
+            raise WitnessError(
+                f"{ledger.name} is not witnessed since "
+                f"{clock.format_time(status.not_witnessed_since)} ({said or 'nobody was asked'})"
+            )
+
+
 _CHECKS: Sequence[tuple[str, Check]] = (
     ("ground truth is append-only in the database itself", check_append_only),
     ("signer's memory agrees with every ledger", check_memory),
     ("newest entries hash, chain and prove up to the checkpoint", check_trees),
     ("clock is sane", check_clock),
+    ("witnesses keep up", check_witnessed),
 )

@@ -7,7 +7,8 @@ With several workers each process writes its numbers to files in ``PROMETHEUS_MU
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,6 +23,16 @@ LEDGERS = 100
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _RECORDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+
+@dataclass(frozen=True)
+class LedgerNumbers:
+    """One ledger's gauges; ``witnessed`` is None where no quorum is asked for."""
+
+    name: str
+    size: int
+    witnessed: int | None = None
+    not_witnessed_s: float = 0.0
 
 
 class Metrics:
@@ -83,23 +94,40 @@ class Metrics:
     def close_stream(self) -> None:
         self._streams.dec()
 
-    def expose(self, sizes: Sequence[tuple[str, int]]) -> bytes:
-        """Format everything as text; ``sizes`` are those of the ledgers the asker may see."""
+    def expose(self, ledgers: Sequence[LedgerNumbers]) -> bytes:
+        """Format everything as text; ``ledgers`` are those that the asker may see."""
         registry = self._registry
         if MULTIPROCESS_DIR in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        ledgers = CollectorRegistry()
-        ledgers.register(_Sizes(sizes))
-        return generate_latest(registry) + generate_latest(ledgers)
+        shown = CollectorRegistry()
+        shown.register(_Ledgers(ledgers[:LEDGERS]))
+        return generate_latest(registry) + generate_latest(shown)
 
 
-class _Sizes(Collector):
-    def __init__(self, sizes: Sequence[tuple[str, int]]) -> None:
-        self._sizes = sizes
+class _Ledgers(Collector):
+    def __init__(self, ledgers: Sequence[LedgerNumbers]) -> None:
+        self._ledgers = ledgers
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily("ledgergrid_ledger_entries", "Entries.", labels=["ledger"])
-        for name, size in self._sizes[:LEDGERS]:
-            family.add_metric([name], size)
-        yield family
+        asked = [each for each in self._ledgers if each.witnessed is not None]
+        yield _gauge(
+            "ledgergrid_ledger_entries", "Entries.", {x.name: x.size for x in self._ledgers}
+        )
+        yield _gauge(
+            "ledgergrid_ledger_witnessed_entries",
+            "Entries under a checkpoint that has its quorum of witnesses.",
+            {x.name: x.witnessed or 0 for x in asked},
+        )
+        yield _gauge(
+            "ledgergrid_ledger_not_witnessed_seconds",
+            "How long ago the first entry that should be witnessed by now was received; 0 if none.",
+            {x.name: x.not_witnessed_s for x in asked},
+        )
+
+
+def _gauge(name: str, help_: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=["ledger"])
+    for ledger, value in values.items():
+        family.add_metric([ledger], value)
+    return family

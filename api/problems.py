@@ -88,6 +88,7 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.StaleError: Rule(409, "Prove from the size that the answer's body says."),
     errors.InconsistentError: Rule(422, "A log only grows: look at `detail`, and at your log."),
     errors.WitnessError: Rule(500, "Ask again later; `…/witnesses` says what the witness said."),
+    errors.UnreachableError: Rule(503, "Nothing to do: it is asked again by itself."),
     errors.IntegrityError: Rule(500, "Stored data was changed; run `ledgergrid doctor`."),
     errors.ForkError: Rule(503, "The database was restored or forked; run `ledgergrid doctor`."),
     errors.SettingsError: Rule(500, "Correct the setting that `detail` names."),

@@ -16,6 +16,7 @@ from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
 from ledger_core.storage.database import Database
 from ledger_core.storage.tokens import Tokens
+from ledger_core.witnessing import Witnessing
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Service:
     metrics: Metrics
     cosigner: Cosigner | None = None
     """This service as witness of other logs, if it is one."""
+    witnessing: Witnessing | None = None
+    """Asks others to witness this service's ledgers, if anybody is to be asked."""
 
 
 async def _service_of(request: Request) -> Service:

@@ -82,6 +82,27 @@ class Settings(BaseSettings):
         description="File with the logs to cosign, in the form `logs/v0` (docs/spec/witness.md).",
     )
 
+    witness_policy: str = Field(
+        default="",
+        description="C2SP tlog-policy file with the witnesses that cosign this service's ledgers, "
+        "their URLs, and the quorum that makes a checkpoint *witnessed*. Empty: none is asked.",
+    )
+    witness_interval_s: float = Field(
+        default=1.0,
+        ge=0.05,
+        le=3600,
+        description="How often a ledger's checkpoint is sent at most.",
+    )
+    witness_timeout_s: float = Field(
+        default=10.0, ge=0.1, le=120, description="How long a witness may take to answer."
+    )
+    witness_late_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="How long entries may lack their quorum before a ledger is *not witnessed*.",
+    )
+
     @property
     def database_url(self) -> str:
         """The ledgers' database; may hold a password."""

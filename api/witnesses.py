@@ -9,8 +9,11 @@ from ledger_core import limits
 from ledger_core.cosigner import Cosigner
 from ledger_core.errors import LedgerGridError, SettingsError
 from ledger_core.formats.log_list import parse_log_list
+from ledger_core.formats.trust_policy import TrustPolicy, parse_witness_policy
 from ledger_core.keyring import open_keyring
+from ledger_core.ledgers import Ledgers
 from ledger_core.storage.database import Database
+from ledger_core.witnessing import Pace, Witnessing
 
 
 def open_cosigner(settings: Settings, database: Database) -> Cosigner | None:
@@ -26,6 +29,30 @@ def open_cosigner(settings: Settings, database: Database) -> Cosigner | None:
         raise SettingsError(f"{PREFIX}WITNESS_LOGS: {error}") from None
     signers = open_keyring(settings.keyring_file).witness_signers(settings.witness_name)
     return Cosigner(database, signers, logs)
+
+
+def read_witness_policy(settings: Settings) -> TrustPolicy | None:
+    """Read whom the settings say to ask for cosignatures, if anybody."""
+    if not settings.witness_policy:
+        return None
+    raw = _read(settings.witness_policy, "WITNESS_POLICY", limits.POLICY_BYTES)
+    try:
+        return parse_witness_policy(raw)
+    except LedgerGridError as error:
+        raise SettingsError(f"{PREFIX}WITNESS_POLICY: {error}") from None
+
+
+def open_witnessing(settings: Settings, ledgers: Ledgers, database: Database) -> Witnessing | None:
+    """Make what asks witnesses for cosignatures, if the settings name any."""
+    policy = read_witness_policy(settings)
+    if policy is None:
+        return None
+    pace = Pace(
+        interval_s=settings.witness_interval_s,
+        timeout_s=settings.witness_timeout_s,
+        retry_s=settings.witness_interval_s,
+    )
+    return Witnessing(ledgers, database, policy, pace)
 
 
 def _read(path: str, name: str, limit: int) -> bytes:

@@ -27,6 +27,7 @@
     │   ├── StaleError            it does not build on what was cosigned last; `size` says what
     │   └── InconsistentError     it does not continue what was cosigned
     ├── WitnessError              a witness's answer that is no cosignature
+    │   └── UnreachableError      it did not answer, or not now
     ├── IntegrityError            stored data contradicts itself
     │   └── ForkError             the database does not continue what was signed
     └── SettingsError             a setting or command line that cannot work
@@ -184,6 +185,11 @@ class InconsistentError(CosigningError):
 class WitnessError(LedgerGridError):
     code = "witness"
     title = "Witness did not cosign"
+
+
+class UnreachableError(WitnessError):
+    code = "witness-unreachable"
+    title = "Witness does not answer"
 
 
 class IntegrityError(LedgerGridError):

@@ -38,6 +38,7 @@ from ledger_core.sequencer import Appended
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database
 from ledger_core.storage.store import Head, LedgerRow, StoredEntry
+from ledger_core.witnessed import Witnessed
 
 _GROUP_BYTES = 1024 * 1024
 _GROUP_ENTRIES = 256
@@ -74,12 +75,15 @@ class Exporter:
         prover: Prover,
         operator: PrivateKey,
         clock: Clock,
+        witnessed: Witnessed,
     ) -> None:
         self._database = database
         self._ledger = ledger
         self._prover = prover
         self._operator = operator
         self._clock = clock
+        self._witnessed = witnessed
+        self._cosignatures = b""
         self._files: list[File] = []
         self._counts: Counter[str] = Counter()
         self._by_type: Counter[str] = Counter()
@@ -100,7 +104,17 @@ class Exporter:
         if end > head.size:
             raise NotFoundError(f"the ledger has {head.size} entries, not {end}")
         reach("exporter.recorded")
-        return self._stream(start, end, head, export, reader)
+        return self._stream(start, end, self._choose_head(head, end), export, reader)
+
+    def _choose_head(self, head: Head, end: int) -> Head:
+        """Return the newest witnessed head that covers the range, or the newest; note its lines."""
+        ledger_id = self._ledger.ledger_id
+        with self._database.read() as tx:
+            if (self._witnessed.newest(tx, ledger_id) or 0) >= end:
+                head = self._witnessed.newest_head(tx, ledger_id, head)
+            # Read once: the whole archive stands under one and the same note.
+            self._cosignatures = self._witnessed.lines(tx, ledger_id, head.size)
+        return head
 
     def _stream(
         self, start: int, end: int, head: Head, export: Appended, reader: Audience
@@ -114,7 +128,7 @@ class Exporter:
     ) -> Iterator[bytes]:
         yield from self._add(archive.README, [README.encode()])
         with self._database.read() as tx:
-            checkpoint = self._prover.checkpoint(tx, head)
+            checkpoint = self._prover.checkpoint(tx, head) + self._cosignatures
         yield from self._add(archive.CHECKPOINT, [checkpoint])
         yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
         yield from self._add_context(start, head)
@@ -165,7 +179,7 @@ class Exporter:
         for index in indexes:
             with self._database.read() as tx:
                 entry = store.read_entry(tx, self._ledger.ledger_id, index)
-                receipt = self._prover.receipt(tx, index, head.size)
+                receipt = self._prover.receipt(tx, index, head.size) + self._cosignatures
             frames = b"".join(
                 archive.format_frame(Frame(index, name, part))
                 for name, part in sorted(entry.parts.items())

@@ -68,6 +68,11 @@ class Follower:
             self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
 
+    def sizes(self) -> dict[int, int]:
+        """Return every ledger's size, by ledger id, as last heard of."""
+        with self._changed:
+            return dict(self._sizes)
+
     def wait_for(self, ledger_id: int, size: int, timeout_s: float) -> int:
         """Wait until the log is larger than ``size``; return its size."""
         with self._changed:

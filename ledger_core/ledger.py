@@ -11,6 +11,7 @@ told in docs/life-of-a-record.md.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -49,6 +50,10 @@ from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import LedgerRow, StoredEntry
 from ledger_core.storage.views import EntryQuery, Page, Views
+from ledger_core.witnessed import Status, Witnessed
+
+_WITNESSES_S = 5.0
+_LOOK_S = 0.05
 
 
 class Ledger:
@@ -63,6 +68,7 @@ class Ledger:
         signer: CheckpointSigner,
         operator: PrivateKey,
         clock: Clock,
+        witnessed: Witnessed,
     ) -> None:
         self._row = row
         self._database = database
@@ -71,6 +77,7 @@ class Ledger:
         self._signer = signer
         self._operator = operator
         self._clock = clock
+        self._witnessed = witnessed
         self._prover = Prover(row.ledger_id, signer)
         self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock)
         self._constitution = ConstitutionReader(row.ledger_id)
@@ -174,17 +181,44 @@ class Ledger:
         with self._reading() as tx:
             return store.read_head(tx, self._row.ledger_id).size
 
-    def checkpoint(self) -> bytes:
-        """Return the newest checkpoint, signed."""
+    def checkpoint(self, *, witnessed: bool = False) -> bytes:
+        """Return the newest checkpoint, signed, with whatever cosignatures it has by now.
+
+        ``witnessed``: the newest one that has its quorum; :class:`NotFoundError` if none has.
+        """
         with self._reading() as tx:
-            return self._prover.checkpoint(tx, store.read_head(tx, self._row.ledger_id))
+            head = store.read_head(tx, self._row.ledger_id)
+            if witnessed:
+                head = self._witnessed.newest_head(tx, self._row.ledger_id, head)
+            return self._prover.checkpoint(tx, head) + self._lines(tx, head.size)
+
+    def own_checkpoint(self) -> tuple[int, bytes]:
+        """Return the newest checkpoint's size and note, with the log's own signature alone."""
+        with self._reading() as tx:
+            head = store.read_head(tx, self._row.ledger_id)
+            return head.size, self._prover.checkpoint(tx, head)
 
     def receipt(self, index: int, size: int | None = None) -> bytes:
-        """Return an entry's receipt, at the checkpoint that first covered it or at ``size``."""
+        """Return an entry's receipt at ``size``, with the cosignatures which that has.
+
+        Without a size: at the first witnessed checkpoint that covers the entry; where there is
+        none yet, at the first that covers it, as the author got it.
+        """
         with self._reading() as tx:
             if size is None:
+                size = self._witnessed.find(tx, self._row.ledger_id, index + 1)
+            if size is None:
                 size = store.find_covering_size(tx, self._row.ledger_id, index)
-            return self._prover.receipt(tx, index, size)
+            # A receipt ends in the checkpoint's signature lines.
+            return self._prover.receipt(tx, index, size) + self._lines(tx, size)
+
+    def witness_status(self) -> Status:
+        """Say how far the witnesses are with this ledger."""
+        with self._reading() as tx:
+            return self._witnessed.status(tx, self._row.ledger_id)
+
+    def _lines(self, tx: Transaction, size: int) -> bytes:
+        return self._witnessed.lines(tx, self._row.ledger_id, size)
 
     def prove_inclusion(self, index: int, size: int) -> InclusionProof:
         with self._reading() as tx:
@@ -249,8 +283,22 @@ class Ledger:
             raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
         body = Exporter.describe(start, end, recipient)
         export = self.append_as_operator("export/1", body)
-        exporter = Exporter(self._database, self._row, self._prover, self._operator, self._clock)
-        return exporter.export(start, end or export.index + 1, export, reader)
+        exporter = Exporter(
+            self._database, self._row, self._prover, self._operator, self._clock, self._witnessed
+        )
+        end = end or export.index + 1
+        self._await_witnesses(end)
+        return exporter.export(start, end, export, reader)
+
+    def _await_witnesses(self, size: int) -> None:
+        """Give witnesses that keep up a moment, so that a fresh archive has their cosignatures."""
+        end_s = time.monotonic() + _WITNESSES_S
+        while self._witnessed.has_quorum and time.monotonic() < end_s:
+            with self._reading() as tx:
+                status = self._witnessed.status(tx, self._row.ledger_id)
+            if (status.witnessed or 0) >= size or status.not_witnessed_since is not None:
+                return
+            time.sleep(_LOOK_S)
 
     def is_operated_here(self) -> bool:
         """Say whether the service's own key may write as an operator."""

@@ -18,6 +18,7 @@ from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import NO_PREVIOUS, Entry, Header, format_entry
 from ledger_core.formats.submission import Submission, seal_json
+from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
@@ -31,6 +32,7 @@ from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.store import Head, LedgerRow, NewEntry
 from ledger_core.storage.views import Views
+from ledger_core.witnessed import LATE_MS, Witnessed
 
 _OPEN_LEDGERS = 20_000
 
@@ -46,6 +48,8 @@ class Ledgers:
         *,
         clock: Clock = now_ms,
         origin_prefix: str = "",
+        witness_policy: TrustPolicy | None = None,
+        witness_late_ms: int = LATE_MS,
     ) -> None:
         self._database = database
         self._memory = memory
@@ -54,6 +58,7 @@ class Ledgers:
         self._prefix = origin_prefix or f"ledgergrid.local/{keyring.service_name()}"
         self._lock = threading.Lock()
         self._open: dict[str, Ledger] = {}
+        self.witnessed = Witnessed(witness_policy, clock, witness_late_ms)
         self.views = Views(database)
         self.follower = Follower(database, self.views)
         self.clerk = Clerk(database, self._expire, clock)
@@ -69,9 +74,7 @@ class Ledgers:
         self.follower.close()
 
     def _expire(self, ledger_id: int, leaf_hash: bytes) -> None:
-        with self._database.read() as tx:
-            name = store.read_ledger_name(tx, ledger_id)
-        self.get(name).expire(leaf_hash)
+        self.find(ledger_id).expire(leaf_hash)
 
     def create(
         self,
@@ -116,12 +119,27 @@ class Ledgers:
             raise NotFoundError(f"no ledger named {name[:80]!r}")
         return self._open_ledger(row)
 
+    def find(self, ledger_id: int) -> Ledger:
+        """Return the ledger with this id."""
+        with self._database.read() as tx:
+            name = store.read_ledger_name(tx, ledger_id)
+        return self.get(name)
+
     def _open_ledger(self, row: LedgerRow) -> Ledger:
         signer = CheckpointSigner(
             self._database, self._memory, row, self._keyring.log_signer(row.origin)
         )
         operator = self._keyring.operator(row.origin)
-        made = Ledger(row, self._database, self.views, self.follower, signer, operator, self._clock)
+        made = Ledger(
+            row,
+            self._database,
+            self.views,
+            self.follower,
+            signer,
+            operator,
+            self._clock,
+            self.witnessed,
+        )
         # What kind of ledger it is decides who may read it: no word but the charter's counts.
         made.check_charter()
         # A fork does not stop reads: the ledger keeps the reason and says it on every append.

@@ -216,7 +216,11 @@ def get_receipt(
     index: Index,
     size: Size | None = None,
 ) -> Response:
-    """Return an entry's receipt (C2SP tlog-proof), at its first checkpoint or at `size`."""
+    """Return an entry's receipt (C2SP tlog-proof), with the cosignatures that there are by now.
+
+    At `size`; or else at the first witnessed checkpoint that covers the entry, and while there is
+    none, at the first that covers it.
+    """
     found, _ = actors.open_ledger(service, request, ledger)
     if size is not None and index >= size:
         raise MalformedError(f"index {index} is not in a tree of size {size}")

@@ -7,11 +7,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from api import actors, problems
-from api.metrics import LEDGERS
+from api.metrics import LEDGERS, LedgerNumbers
 from api.routes.ledgers import find_visible
 from api.routes.parameters import StrictQuery, bearer
 from api.service import Service, ServiceOf
+from ledger_core.clock import now_ms
 from ledger_core.errors import LedgerGridError
+from ledger_core.ledger import Ledger
 
 router = APIRouter(tags=["health"], dependencies=[StrictQuery])
 
@@ -71,5 +73,12 @@ def metrics(service: ServiceOf, request: Request) -> Response:
     """Show what Prometheus reads; of ledgers only those that whoever asks may see."""
     actor = actors.find_actor(service, request)
     ledgers = find_visible(service, actor, "", LEDGERS)
-    sizes = [(ledger.name, ledger.size()) for ledger in ledgers]
-    return Response(service.metrics.expose(sizes), media_type=CONTENT_TYPE_LATEST)
+    numbers = [_numbers(ledger) for ledger in ledgers]
+    return Response(service.metrics.expose(numbers), media_type=CONTENT_TYPE_LATEST)
+
+
+def _numbers(ledger: Ledger) -> LedgerNumbers:
+    status = ledger.witness_status()
+    since = status.not_witnessed_since
+    late_s = 0.0 if since is None else max(0.0, (now_ms() - since) / 1000)
+    return LedgerNumbers(ledger.name, status.size, status.witnessed, late_s)

@@ -38,6 +38,9 @@ LedgerName = Annotated[
 Index = Annotated[int, _DECIMAL, Path(description="Position in the log, from 0.", **_RANGE)]
 IndexQuery = Annotated[int, _DECIMAL, Query(description="Position in the log, from 0.", **_RANGE)]
 Size = Annotated[int, _DECIMAL, Query(description="A number of entries.", **_RANGE)]
+WitnessedQuery = Annotated[
+    bool, Query(description="Only a checkpoint that has its quorum of witnesses will do.")
+]
 Limit = Annotated[
     int, _DECIMAL, Query(description="Items a page.", ge=1, le=limits.PAGE_ITEMS)
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import BaseModel, Field
 
 from api import actors, problems
-from api.routes.parameters import IndexQuery, LedgerName, Size, StrictQuery, bearer
+from api.routes.parameters import IndexQuery, LedgerName, Size, StrictQuery, WitnessedQuery, bearer
 from api.service import ServiceOf
 from ledger_core import ids
 from ledger_core.errors import MalformedError, NotFoundError
@@ -110,8 +110,11 @@ def prove_consistency(
         **problems.responses(400, 401, 404),
     },
 )
-def get_checkpoint(service: ServiceOf, request: Request, ledger: LedgerName) -> Response:
-    """Return the newest signed checkpoint (C2SP tlog-checkpoint)."""
+def get_checkpoint(
+    service: ServiceOf, request: Request, ledger: LedgerName, witnessed: WitnessedQuery = False
+) -> Response:
+    """Return the newest signed checkpoint (C2SP tlog-checkpoint), or the newest witnessed one."""
     found, _ = actors.open_ledger(service, request, ledger)
     headers = {"Cache-Control": "no-cache"}
-    return Response(found.checkpoint(), headers=headers, media_type=TEXT)
+    note = found.checkpoint(witnessed=witnessed)
+    return Response(note, headers=headers, media_type=TEXT)

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response, Security
 
 from api import actors, problems
-from api.routes.parameters import StrictQuery, bearer
+from api.routes.parameters import StrictQuery, WitnessedQuery, bearer
 from api.service import ServiceOf
 from ledger_core.errors import MalformedError, NotFoundError
 from ledger_core.ledger import Ledger
@@ -39,11 +39,13 @@ def _bytes(media_type: str) -> dict[int | str, dict[str, Any]]:
     response_class=Response,
     responses={**_bytes("text/plain"), **problems.responses(400, 401, 404)},
 )
-def log_checkpoint(service: ServiceOf, request: Request, ledger: str) -> Response:
-    """Return the newest checkpoint."""
+def log_checkpoint(
+    service: ServiceOf, request: Request, ledger: str, witnessed: WitnessedQuery = False
+) -> Response:
+    """Return the newest checkpoint, or the newest witnessed one."""
     found, _ = actors.open_ledger(service, request, ledger)
     return Response(
-        found.checkpoint(),
+        found.checkpoint(witnessed=witnessed),
         headers={"Cache-Control": "no-cache"},
         media_type="text/plain; charset=utf-8",
     )

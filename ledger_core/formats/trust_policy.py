@@ -25,12 +25,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from ledger_core import limits
 from ledger_core.errors import MalformedError, SignatureError, TooLargeError
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger_core.formats.note import Note, parse_note, verify_note
-from ledger_core.formats.vkey import AnyWitnessKey, LogKey, WitnessKey, parse_vkey
+from ledger_core.formats.vkey import AnyWitnessKey, LogKey, WitnessKey, format_vkey, parse_vkey
 
 NO_QUORUM = "none"
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
@@ -201,6 +202,14 @@ def _check_new_name(policy: TrustPolicy, name: str) -> None:
 def _check_known(policy: TrustPolicy, name: str) -> None:
     if name not in policy.witnesses and name not in policy.groups:
         raise MalformedError(f"no witness or group {name[:60]!r} stands above this line")
+
+
+def quorum_digest(policy: TrustPolicy) -> bytes:
+    """Return the digest of all that decides whether the quorum is met: not of logs and URLs."""
+    said = [f"quorum {policy.quorum}"]
+    said += [f"witness {name} {format_vkey(key)}" for name, key in sorted(policy.witnesses.items())]
+    said += [f"group {name} {x.k} {' '.join(x.members)}" for name, x in policy.groups.items()]
+    return sha256("\n".join(said).encode()).digest()
 
 
 def verify_trusted(raw: bytes, policy: TrustPolicy) -> Trusted:

@@ -41,7 +41,11 @@ _NAME_BYTES = 255
 
 def compute_key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
     """Return the 4-byte key id (signed-note "Signatures")."""
-    return sha256(name.encode() + b"\n" + bytes([algorithm]) + public_key).digest()[:KEY_ID_BYTES]
+    return _compute_digest(name, algorithm, public_key)[:KEY_ID_BYTES]
+
+
+def _compute_digest(name: str, algorithm: int, public_key: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + bytes([algorithm]) + public_key).digest()
 
 
 def cosigned_message(text: bytes, time_s: int) -> bytes:
@@ -120,6 +124,11 @@ class MldsaWitnessKey:
 
 AnyWitnessKey = WitnessKey | MldsaWitnessKey
 PublicKey = LogKey | WitnessKey | MldsaWitnessKey
+
+
+def key_digest(key: PublicKey) -> bytes:
+    """Return the 32 bytes that the key id is cut from: nobody makes another key with them."""
+    return _compute_digest(key.name, key.algorithm, key.public_key)
 
 
 def cosigned_at(blob: bytes) -> int:

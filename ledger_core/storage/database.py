@@ -71,6 +71,16 @@ class Database:
         with _telling(), self.dialect.filling(self.views) as is_ours:
             yield is_ours
 
+    @contextmanager
+    def witnessing(self) -> Iterator[bool]:
+        """Say whether this process alone may ask witnesses meanwhile.
+
+        Spares witnesses the same question from several processes; what keeps their answers right
+        is the witness. Whoever dies lets another one go on.
+        """
+        with _telling(), self.dialect.witnessing(self.engine) as is_ours:
+            yield is_ours
+
     def _commit(self, connection: Connection) -> None:
         try:
             connection.commit()

@@ -26,6 +26,9 @@ def open_engine(url: str) -> Engine:
 _FILLING = 7164
 """Number of the advisory lock of whoever fills the views."""
 
+_WITNESSING = 7165
+"""Number of the advisory lock of whoever asks witnesses."""
+
 
 class Postgresql:
     """The dialect: how to write, in bulk."""
@@ -39,12 +42,15 @@ class Postgresql:
 
     @contextmanager
     def filling(self, views: Engine) -> Iterator[bool]:
-        """Say whether the caller alone may fill the views meanwhile; wait for nobody.
+        """Say whether the caller alone may fill the views meanwhile; wait for nobody."""
+        with _try_lock(views, _FILLING) as is_ours:
+            yield is_ours
 
-        A transaction of its own holds the lock, so it ends with the connection.
-        """
-        with views.connect() as tx:
-            yield tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_FILLING})").scalar_one()
+    @contextmanager
+    def witnessing(self, engine: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may ask witnesses meanwhile; wait for nobody."""
+        with _try_lock(engine, _WITNESSING) as is_ours:
+            yield is_ours
 
     def is_broken_by(self, error: BaseException | None) -> bool:
         """Say no: a PostgreSQL whose disk fails stops itself and recovers from its log."""
@@ -57,6 +63,16 @@ class Postgresql:
             return
         arrays = tuple(list(column) for column in zip(*rows, strict=True))
         change(tx, _insert_statement(table), arrays)
+
+
+@contextmanager
+def _try_lock(engine: Engine, number: int) -> Iterator[bool]:
+    """Hold an advisory lock, unless somebody has it; say whether it is held.
+
+    A transaction of its own holds the lock, so it ends with the connection.
+    """
+    with engine.connect() as tx:
+        yield tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({number})").scalar_one()
 
 
 @cache

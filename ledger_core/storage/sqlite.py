@@ -85,16 +85,14 @@ class Sqlite:
     @contextmanager
     def filling(self, views: Engine) -> Iterator[bool]:
         """Say whether the caller alone may fill the views meanwhile; wait for nobody."""
-        path = f"{views.url.database}.lock"
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            is_ours = False
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_ours = True
+        with _try_lock(f"{views.url.database}.lock") as is_ours:
             yield is_ours
-        finally:
-            os.close(descriptor)
+
+    @contextmanager
+    def witnessing(self, engine: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may ask witnesses meanwhile; wait for nobody."""
+        with _try_lock(f"{engine.url.database}.witnessing") as is_ours:
+            yield is_ours
 
     def is_broken_by(self, error: BaseException | None) -> bool:
         """Say whether a commit's error means that the disk failed; a full disk has not."""
@@ -103,6 +101,20 @@ class Sqlite:
     def insert_many(self, tx: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows given in the order of the table's columns."""
         change_many(tx, _insert_statement(table), rows)
+
+
+@contextmanager
+def _try_lock(path: str) -> Iterator[bool]:
+    """Hold a file for the caller alone, unless somebody has it; say whether it is held."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        is_ours = False
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        yield is_ours
+    finally:
+        os.close(descriptor)
 
 
 @cache

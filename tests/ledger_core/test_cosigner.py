@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from ledger_core.cosigner import Cosigner
 from ledger_core.errors import (
@@ -200,8 +201,6 @@ def test_what_was_cosigned_outlives_the_process(database: Database, log: OtherLo
 
 
 def test_the_database_itself_refuses_to_forget(database: Database, log: OtherLog) -> None:
-    from sqlalchemy import text
-
     witness_of(database, log).add_checkpoint(log.request(0, 5))
     for statement in (
         "UPDATE cosigned SET size = 4",

@@ -16,6 +16,7 @@ from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
 from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.record import Record, Ref, Relation
 from ledger_core.formats.submission import Submission
+from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
@@ -44,12 +45,20 @@ class TurnedClock:
 class Replica:
     """One process's worth of a service; several over one database are replicas of each other."""
 
-    def __init__(self, database_url: str, memory_url: str, now: clock.Clock = clock.now_ms) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        memory_url: str,
+        now: clock.Clock = clock.now_ms,
+        witness_policy: TrustPolicy | None = None,
+    ) -> None:
         self.database: Database = open_database(database_url)
         self.database.migrate()
         self._memory = open_database(memory_url)
         self.memory = SignerMemory(self._memory)
-        self.ledgers = Ledgers(self.database, self.memory, Keyring(SECRET), clock=now)
+        self.ledgers = Ledgers(
+            self.database, self.memory, Keyring(SECRET), clock=now, witness_policy=witness_policy
+        )
         self.ledgers.start()
 
     def close(self) -> None:
@@ -67,8 +76,11 @@ class Service:
         self.clock = TurnedClock()
         self._open: list[Replica] = []
 
-    def open(self, *, memory_url: str | None = None) -> Replica:
-        replica = Replica(self.database_url, memory_url or self.memory_url, self.clock)
+    def open(
+        self, *, memory_url: str | None = None, witness_policy: TrustPolicy | None = None
+    ) -> Replica:
+        memory = memory_url or self.memory_url
+        replica = Replica(self.database_url, memory, self.clock, witness_policy)
         self._open.append(replica)
         return replica
 
