@@ -33,6 +33,9 @@ class Database:
         self.views = views
         self.dialect = dialect
         self._broken: ReadOnlyError | None = None
+        # SQLite's one writer, used under the write lock alone: what it has in its page cache
+        # stays good, while a connection that others used meanwhile reads all of it again.
+        self._writer: Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -50,9 +53,26 @@ class Database:
         with self.dialect.write_lock():
             if self._broken is not None:
                 raise self._broken
-            with _telling(), self.engine.connect().execution_options(write=True) as connection:
+            with _telling(), self._writing() as connection:
                 yield connection
                 self._commit(connection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if not self.dialect.has_one_writer:
+            with self.engine.connect().execution_options(write=True) as connection:
+                yield connection
+            return
+        if self._writer is None:
+            self._writer = self.engine.connect().execution_options(write=True)
+        writer = self._writer
+        try:
+            yield writer
+        except BaseException:
+            # Whatever went wrong, the next one begins with a connection of its own.
+            self._writer = None
+            writer.close()
+            raise
 
     @contextmanager
     def use_views(self, *, write: bool = False) -> Iterator[Transaction]:
@@ -121,6 +141,9 @@ class Database:
             raise SettingsError(f"database schema is {found}, this version needs {wanted}")
 
     def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self.engine.dispose()
         self.views.dispose()
 

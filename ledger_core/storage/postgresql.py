@@ -34,6 +34,7 @@ class Postgresql:
     """The dialect: how to write, in bulk."""
 
     name = "postgresql"
+    has_one_writer = False
 
     @contextmanager
     def write_lock(self) -> Iterator[None]:

@@ -32,6 +32,10 @@ class Among(ColumnElement[bool]):
     def __init__(self, column: ColumnElement[Any], name: str) -> None:
         self.column, self.name = column, name
 
+    def self_group(self, against: Any = None) -> Among:
+        """Stand as it is: SQLAlchemy would write ``= 1`` behind it, and no index would serve."""
+        return self
+
 
 @compiles(Among)
 def _compile_in(element: Among, compiler: SQLCompiler, **options: Any) -> str:

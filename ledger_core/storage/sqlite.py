@@ -28,7 +28,11 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
         raise SettingsError("SQLite needs a file, not a database in memory")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_size=20
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        pool_size=20,
+        # The connection used last has the pages in its cache.
+        pool_use_lifo=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -62,6 +66,7 @@ class Sqlite:
     """The dialect: how to write, in bulk and alone."""
 
     name = "sqlite"
+    has_one_writer = True
 
     def __init__(self, engine: Engine) -> None:
         self._thread_lock = threading.Lock()

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ledger_core.errors import StorageError
+from ledger_core.storage import store
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import Among, Prepared, query_all, sent_at_once
@@ -107,3 +108,17 @@ def test_connections_that_the_server_closed_cost_one_error(database: Database) -
         with pytest.raises(StorageError):
             find(database, "a")
         assert [find(database, "a") for _ in range(5)] == [["a"]] * 5
+
+
+def test_looking_up_a_list_reads_an_index_and_not_all_of_a_table(database: Database) -> None:
+    """Found when a planner was given ``… IN (…) = 1`` and read every entry for every batch."""
+    record_ids = [bytes([n]) * 16 for n in range(3)]
+    with database.read() as tx:
+        text, values = store._FIND_RECORDS.bind(tx, ledger=1, record_ids=record_ids)
+        if tx.dialect.name == "postgresql":
+            tx.exec_driver_sql("SET enable_seqscan = off")
+            plan = query_all(tx, [(f"EXPLAIN {text}", values)])[0]
+            assert "record_id = ANY" in str([row for row in plan if "Index Cond" in row[0]])
+        else:
+            plan = query_all(tx, [(f"EXPLAIN QUERY PLAN {text}", values)])[0]
+            assert "(ledger_id=? AND record_id=?)" in plan[0][-1]
