@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ledger_core import clock, ids
+from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.submission import Submission
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
@@ -71,12 +72,16 @@ class Consortium:
 
     def types(self) -> list[str]:
         entries = self.ledger.entries(range(self.ledger.size()), with_payload=False)
-        from ledger_core.formats.entry import parse_entry
-
         return [parse_entry(each.leaf).signed_record().record.type for each in entries]
 
 
-def endorse(proposal: Proposal, author: Author, decision: Decision = "approve") -> Submission:
+def endorse(
+    proposal: Proposal,
+    author: Author,
+    decision: Decision = "approve",
+    *,
+    record_id: str | None = None,
+) -> Submission:
     """Seal an endorsement of a proposal as it stands."""
     body = Endorsement(
         proposal=ids.format_digest(proposal.leaf_hash),
@@ -88,4 +93,5 @@ def endorse(proposal: Proposal, author: Author, decision: Decision = "approve") 
         "endorsement/1",
         {"body": msgspec.json.encode(body)},
         refs=[("endorses", proposal.leaf_hash)],
+        record_id=record_id,
     )
