@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import growth, machine, service, verifying
+from tests.bench import consensus, growth, machine, service, verifying
 from tests.bench.figures import Report
 from tests.bench.run import FULL, QUICK, STORES, Run, Sizes
 from tests.bench.stock import make_stock
@@ -36,6 +36,8 @@ SECTIONS: Final[dict[str, Callable[[Run], None]]] = {
     "service-sqlite-2": lambda run: service.measure(run, "sqlite", 2),
     "service-postgresql-1": lambda run: service.measure(run, "postgresql", 1),
     "service-postgresql-2": lambda run: service.measure(run, "postgresql", 2),
+    "consensus-sqlite": lambda run: consensus.measure(run, "sqlite"),
+    "consensus-postgresql": lambda run: consensus.measure(run, "postgresql"),
     "growth-postgresql": lambda run: growth.measure(run, "postgresql"),
     "growth-sqlite": lambda run: growth.measure(run, "sqlite"),
     "verify": verifying.measure,

@@ -23,6 +23,7 @@ class Sizes:
     one_by_one: int
     in_batches: int
     by_one_client: int
+    endorsed: int
     growth: Sequence[int]
     proofs: int
     archives: Sequence[int]
@@ -45,6 +46,7 @@ FULL: Final = Sizes(
     one_by_one=30_000,
     in_batches=80_000,
     by_one_client=1_000,
+    endorsed=4_000,
     growth=(1_000, 10_000, 100_000, 1_000_000),
     proofs=2_000,
     archives=(100_000, 1_000_000),
@@ -53,6 +55,7 @@ QUICK: Final = Sizes(
     one_by_one=5_000,
     in_batches=15_000,
     by_one_client=200,
+    endorsed=500,
     growth=(1_000, 10_000),
     proofs=300,
     archives=(10_000, 20_000),
