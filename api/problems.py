@@ -73,6 +73,7 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.CommitmentError: Rule(422, "Send the salt and payload that the record commits to."),
     errors.PayloadError: Rule(422, "Follow the record type's schema and rule."),
     errors.StandingError: Rule(403, "Have an operator register the key, with the right role."),
+    errors.ClosedError: Rule(409, "Nothing is appended to a closed ledger; reads go on."),
     errors.DanglingReferenceError: Rule(422, "Refer to entries of this ledger, by leaf hash."),
     errors.ConflictError: Rule(409, "The first record stands; use a new id for a new record."),
     errors.NotFoundError: Rule(404, "It is not there, or not for this token."),

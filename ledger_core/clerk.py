@@ -1,6 +1,7 @@
-"""The clerk ends proposals whose time is up, so that none stays open for want of a visitor.
+"""The clerk ends proposals whose time is up, and has closed ledgers anchored in their parents.
 
-Every process has one. Whoever appends an outcome second is refused by the log itself.
+Every process has one. Whoever appends an outcome second is refused by the log itself; an
+anchor appended twice is one entry (anchorer.py).
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ _AT_ONCE = 200
 
 
 class Clerk:
-    """``expire`` ends one proposal of a ledger, by ledger id and leaf hash."""
+    """``expire`` ends one proposal of a ledger, by ledger id and leaf hash.
+
+    ``anchor`` anchors what is due, and returns what kept it from that.
+    """
 
     def __init__(
-        self, database: Database, expire: Callable[[int, bytes], None], clock: Clock
+        self,
+        database: Database,
+        expire: Callable[[int, bytes], None],
+        anchor: Callable[[], LedgerGridError | None],
+        clock: Clock,
     ) -> None:
         self._database = database
         self._expire = expire
+        self._anchor = anchor
         self._clock = clock
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
@@ -43,7 +52,11 @@ class Clerk:
             self.failure = self.tidy()
 
     def tidy(self) -> LedgerGridError | None:
-        """End what is overdue now; return what kept one from its end, if anything did."""
+        """Do what is due now; return what kept some of it from being done, if anything did."""
+        failure = self._end_overdue()
+        return (self._anchor() if not self._closing.is_set() else None) or failure
+
+    def _end_overdue(self) -> LedgerGridError | None:
         failure: LedgerGridError | None = None
         try:
             with self._database.read() as tx:

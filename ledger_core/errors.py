@@ -12,6 +12,7 @@
     │   ├── CommitmentError       payload does not match what the record commits to
     │   ├── PayloadError          payload does not follow its type's schema or rule
     │   ├── StandingError         the author may not write this, here, now
+    │   │   └── ClosedError       the ledger was closed: nobody writes there any more
     │   └── DanglingReferenceError  names an entry that is not there
     ├── ConflictError             same id, other bytes
     ├── NotFoundError             not there, or not for this reader
@@ -91,6 +92,11 @@ class PayloadError(RefusedError):
 class StandingError(RefusedError):
     code = "no-standing"
     title = "Author may not write this here"
+
+
+class ClosedError(StandingError):
+    code = "closed"
+    title = "Ledger is closed"
 
 
 class DanglingReferenceError(RefusedError):

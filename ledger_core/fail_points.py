@@ -26,6 +26,9 @@ FAIL_POINTS = (
 )
 """On the way of a record."""
 
+ANCHOR_FAIL_POINTS = ("anchorer.before-anchor", "anchorer.anchored", "anchorer.noted")
+"""On the way of a closed ledger's root into its parent."""
+
 COSIGNER_FAIL_POINTS = ("cosigner.before-commit", "cosigner.after-commit")
 """On the way of another log's checkpoint."""
 

@@ -32,6 +32,14 @@ def new_record_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def make_record_id(at_ms: int, random: bytes) -> str:
+    """Make a UUIDv7 of a time and ten bytes."""
+    raw = bytearray(at_ms.to_bytes(6) + random)
+    raw[6] = raw[6] & 0x0F | 0x70
+    raw[8] = raw[8] & 0x3F | 0x80
+    return format_record_id(bytes(raw))
+
+
 def parse_record_id(text: str) -> bytes:
     """Return the 16 bytes of a lower-case UUIDv7."""
     if not _UUID7.fullmatch(text):

@@ -37,16 +37,19 @@ from ledger_core.formats.submission import Submission, parse_submission, seal_js
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
 from ledger_core.merkle.tree import leaf_hash
+from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import JSON, Audience, decode_part
+from ledger_core.records.types.anchor import Anchor
 from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
 from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, closings, store
+from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import LedgerRow, StoredEntry
 from ledger_core.storage.views import EntryQuery, Page, Views
@@ -141,6 +144,13 @@ class Ledger:
             raise outcome
         return outcome
 
+    def append_anchors(self, anchors: Sequence[tuple[Anchor, int]]) -> list[Outcome]:
+        """Append anchors of other ledgers, each with the time it was due; each is one entry.
+
+        Their bytes follow from what they say: whoever appends one again finds the first.
+        """
+        return self.append([seal_anchor(self.origin, *each, self._operator) for each in anchors])
+
     @property
     def read_only(self) -> LedgerGridError | None:
         """Why this ledger takes no appends, if it does not."""
@@ -157,10 +167,9 @@ class Ledger:
     def check_charter(self) -> None:
         """Raise :class:`IntegrityError` unless this is the ledger that its charter founded."""
         entry = self.entry(0)
-        body = entry.parts.get("body")
-        if entry.leaf_hash != self.charter or body is None:
+        if entry.leaf_hash != self.charter or "body" not in entry.parts:
             raise IntegrityError(f"{self.name}: entry 0 is not its charter", index=0)
-        charter: Charter = decode_part(CHARTER_1, "body", JSON, body.data)
+        charter = self.charter_body()
         if (charter.origin, charter.kind) != (self.origin, self.kind):
             raise IntegrityError(f"{self.name}: its charter says otherwise", index=0)
 
@@ -281,14 +290,30 @@ class Ledger:
         """Record the export, then yield the archive of entries ``[start, end)`` as zip bytes."""
         if not self.is_operated_here():
             raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
-        body = Exporter.describe(start, end, recipient)
-        export = self.append_as_operator("export/1", body)
+        export = self._record_export(start, end, recipient)
         exporter = Exporter(
             self._database, self._row, self._prover, self._operator, self._clock, self._witnessed
         )
         end = end or export.index + 1
         self._await_witnesses(end)
         return exporter.export(start, end, export, reader)
+
+    def _record_export(self, start: int, end: int | None, recipient: str) -> Appended:
+        """Record an export. A closed ledger takes no record: its last entry stands for it."""
+        closing = self.closing()
+        if closing is None:
+            body = Exporter.describe(start, end, recipient)
+            return self.append_as_operator("export/1", body)
+        last = self.entry(closing.size - 1)
+        entry = parse_entry(last.leaf)
+        return Appended(
+            index=last.index,
+            leaf_hash=last.leaf_hash,
+            received_at=entry.header.received_at,
+            record_id=parse_record(entry.record).id,
+            receipt=b"",
+            is_new=False,
+        )
 
     def _await_witnesses(self, size: int) -> None:
         """Give witnesses that keep up a moment, so that a fresh archive has their cosignatures."""
@@ -333,6 +358,16 @@ class Ledger:
         """Return how many proposals ended how; None counts those still open."""
         with self._reading() as tx:
             return assemblies.count_proposals(tx, self._row.ledger_id)
+
+    def charter_body(self) -> Charter:
+        """Return what the charter says."""
+        charter: Charter = decode_part(CHARTER_1, "body", JSON, self.entry(0).parts["body"].data)
+        return charter
+
+    def closing(self) -> Closing | None:
+        """Return where this ledger was closed, and is anchored; None while it is open."""
+        with self._reading() as tx:
+            return closings.find(tx, self._row.ledger_id)
 
     def expire(self, leaf_hash: bytes) -> None:
         """End a proposal whose time is up; :class:`StandingError` if it has ended already."""

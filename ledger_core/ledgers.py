@@ -10,6 +10,7 @@ import msgspec
 
 from ledger_core import ids
 from ledger_core.admission import admit
+from ledger_core.anchorer import Anchorer
 from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
 from ledger_core.errors import ConflictError, ForkError, LedgerGridError, NotFoundError
@@ -61,7 +62,8 @@ class Ledgers:
         self.witnessed = Witnessed(witness_policy, clock, witness_late_ms)
         self.views = Views(database)
         self.follower = Follower(database, self.views)
-        self.clerk = Clerk(database, self._expire, clock)
+        self.anchorer = Anchorer(database, self.get, clock)
+        self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
     def start(self) -> None:
         """Make the views ready, start filling them, and end what nobody ends in time."""

@@ -47,7 +47,7 @@ from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal
 from ledger_core.prover import Prover
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, closings, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
@@ -337,6 +337,8 @@ class Sequencer:
         assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
         changed = assembly.changed.values()
         assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
+        if assembly.constitution.closed is not None and edge.constitution.closed is None:
+            closings.add(tx, ledger_id, growth.size)
         frontier = edge.frontier.extend(leaf_hashes)
         return _Edge(head, frontier, tiles, assembly.constitution), growth
 

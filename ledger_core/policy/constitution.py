@@ -15,7 +15,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ledger_core.errors import StandingError
+from ledger_core.errors import ClosedError, StandingError
 from ledger_core.records.model import Payload, RecordType, Role
 from ledger_core.records.rules import EVERY_MEMBER, AudienceSetting, Policy
 from ledger_core.records.types.charter import CHARTER_1, Kind
@@ -142,7 +142,7 @@ class Constitution:
         if kind is CHARTER_1:
             return  # The charter's own rule asks for a founding operator's signature.
         if self.closed is not None and self.closed < index:
-            raise StandingError(f"the ledger was closed by entry {self.closed}")
+            raise ClosedError(f"the ledger was closed by entry {self.closed}")
         doubt = self._doubt(key_name, index)
         if doubt is not None:
             raise StandingError(doubt)

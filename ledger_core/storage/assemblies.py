@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, exists, func, insert, select, update
 
 from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
@@ -108,8 +108,10 @@ def count_proposals(tx: Transaction, ledger_id: int) -> dict[str | None, int]:
 
 def read_overdue(tx: Transaction, now_ms: int, limit: int) -> list[tuple[int, bytes]]:
     """Return ledger id and leaf hash of open proposals whose time is up, oldest first."""
+    # What a closed ledger left open stays so: nothing can be appended there.
+    is_closed = exists().where(t.closings.c.ledger_id == _p.ledger_id)
     query = select(_p.ledger_id, _p.leaf_hash).where(
-        _p.outcome.is_(None), _p.bundle.is_(None), _p.ends_at <= now_ms
+        _p.outcome.is_(None), _p.bundle.is_(None), _p.ends_at <= now_ms, ~is_closed
     )
     return [(row[0], row[1]) for row in tx.execute(query.order_by(_p.ends_at).limit(limit))]
 

@@ -155,6 +155,12 @@ def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
     return LedgerRow(*row) if row else None
 
 
+def find_origin(tx: Transaction, origin: str) -> LedgerRow | None:
+    """Return the ledger of this origin."""
+    row = tx.execute(select(t.ledgers).where(t.ledgers.c.origin == origin)).one_or_none()
+    return LedgerRow(*row) if row else None
+
+
 def read_ledger_name(tx: Transaction, ledger_id: int) -> str:
     query = select(t.ledgers.c.name).where(t.ledgers.c.ledger_id == ledger_id)
     return str(tx.execute(query).scalar_one())

@@ -6,6 +6,9 @@ every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and
 filled inside the append transaction: which entries say who may do what, what is proposed, and
 what was said of it.
 
+``closings`` has a row for each closed ledger: its final size, where it is anchored, or when that
+is to be tried (again).
+
 ``cosignatures`` are witnesses' verified lines, ``witnessed`` the sizes at which they reached a
 policy's quorum; ``cosigned`` is what this service cosigned for other logs, which only grows, and
 ``equivocations`` the two roots some log signed for one size: all but ``cosigned`` only added to.
@@ -22,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -136,6 +140,23 @@ voices = Table(
     Column("decision", Text, nullable=False),
 )
 
+closings = Table(
+    "closings",
+    metadata,
+    _ledger(),
+    Column("size", BigInteger, nullable=False),
+    Column("parent", _LedgerId, nullable=True),
+    Column("anchor", BigInteger, nullable=True),
+    Column("try_at", BigInteger, nullable=True),
+    Column("error", Text, nullable=True),
+    Index(
+        "closings_to_anchor",
+        "try_at",
+        sqlite_where=text("try_at IS NOT NULL"),
+        postgresql_where=text("try_at IS NOT NULL"),
+    ),
+)
+
 tokens = Table(
     "tokens",
     metadata,
@@ -145,6 +166,7 @@ tokens = Table(
     Column("ledger", Text, nullable=True),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger, nullable=True),
+    Column("party", Text, nullable=True),
 )
 
 # --- witnesses: others of ours, and ourselves of others ------------------------------
