@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from api.commands import doctor, keys, ledgers, records, serve, tokens, verify
+from api.commands import (
+    doctor,
+    keys,
+    ledgers,
+    members,
+    policies,
+    proposals,
+    records,
+    serve,
+    tokens,
+    verify,
+)
 from ledger_core.errors import LedgerGridError
 
 app = typer.Typer(
@@ -24,6 +35,13 @@ app.command()(serve.serve)
 app.command()(keys.keygen)
 app.add_typer(ledgers.app, name="ledger")
 app.add_typer(keys.app, name="key")
+app.command()(members.members)
+app.add_typer(members.app, name="member")
+app.add_typer(policies.app, name="policy")
+app.command()(proposals.proposals)
+app.command()(proposals.pending)
+app.command()(proposals.endorse)
+app.command()(proposals.withdraw)
 app.command()(records.append)
 app.command()(records.receipt)
 app.command()(records.export)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from api.commands.client import read_json
 from api.commands.options import DEFAULT_URL, TokenFile, Url
 from api.commands.remote import Remote
+from ledger_core.records.types.charter import Founding
 
 app = typer.Typer(no_args_is_help=True, help="Make, show and list ledgers of a running service.")
 
@@ -24,13 +28,21 @@ def create(
         list[str] | None,
         typer.Option(help="Key of a founding operator beside the service's own; may repeat."),
     ] = None,
+    founding: Annotated[
+        Path | None,
+        typer.Option(help="JSON file: members, keys, policies, audiences, parties."),
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The ledger that a local one is anchored in.")
+    ] = None,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
 ) -> None:
     """Make a ledger. Needs an admin's token."""
     body: dict[str, Any] = {"name": name, "kind": kind, "operators": operator or []}
-    if origin is not None:
-        body["origin"] = origin
+    body |= {k: v for k, v in (("origin", origin), ("parent", parent)) if v is not None}
+    if founding is not None:
+        body["founding"] = msgspec.to_builtins(read_json(founding, Founding, "a founding"))
     _print(Remote(url, token_file).post("/api/v1/ledgers", body).json())
 
 

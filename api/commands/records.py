@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 
+from api.commands.client import open_ledger
 from api.commands.options import (
     DEFAULT_LEDGER,
     DEFAULT_URL,
@@ -21,11 +22,9 @@ from api.commands.options import (
     TokenFile,
     Url,
 )
-from api.commands.remote import Remote, RemoteError, read_token
+from api.commands.remote import Remote, RemoteError
 from ledger_core import limits
 from ledger_core.errors import SettingsError, TooLargeError
-from ledgergrid import Ledger, Signer
-from ledgergrid.session import Settings as ClientSettings
 
 _JSON = "application/json"
 
@@ -46,10 +45,7 @@ def append(
 ) -> None:
     """Sign a record, append it, and check the receipt. Prints one line of JSON."""
     payload = (_JSON, _read_payload(data, file))
-    settings = ClientSettings()
-    if token := read_token(token_file):
-        settings["token"] = token
-    with Ledger(url, ledger=ledger, signer=Signer.load(signer), **settings) as remote:
+    with open_ledger(url, ledger, signer, token_file) as remote:
         done = remote.append(type_, payload)
     if receipt is not None:
         receipt.write_bytes(done.text)

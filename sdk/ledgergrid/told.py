@@ -99,11 +99,11 @@ class ProposalInfo(msgspec.Struct, frozen=True):
     voices: tuple[VoiceInfo, ...] = ()
 
 
-class _Policies(msgspec.Struct, frozen=True):
+class PolicyList(msgspec.Struct, frozen=True):
     policies: tuple[PolicyInfo, ...]
 
 
-class _Page(msgspec.Struct, frozen=True):
+class ProposalPage(msgspec.Struct, frozen=True):
     proposals: tuple[ProposalInfo, ...]
     next: _Cursor | None = None
 
@@ -113,7 +113,7 @@ def ask_members() -> Flow[MemberList]:
 
 
 def ask_policies() -> Flow[tuple[PolicyInfo, ...]]:
-    return (yield from _ask("/policies", _Policies)).policies
+    return (yield from _ask("/policies", PolicyList)).policies
 
 
 def ask_proposal(leaf_hash: str) -> Flow[ProposalInfo]:
@@ -134,7 +134,7 @@ def _ask_pages(path: str, query: Mapping[str, Any], limit: int) -> Flow[list[Pro
     while len(found) < limit:
         more = {"cursor": cursor} if cursor else {}
         words = urlencode({**query, **more, "limit": min(_PAGE, limit - len(found))})
-        page = yield from _ask(f"{path}?{words}", _Page)
+        page = yield from _ask(f"{path}?{words}", ProposalPage)
         found += page.proposals
         if page.next is None or not page.proposals:
             break
