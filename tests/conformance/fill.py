@@ -19,7 +19,7 @@ from ledger_core import ids
 from ledger_core.clock import now_ms
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.submission import seal_json
-from ledger_core.formats.vkey import format_vkey
+from ledger_core.formats.vkey import NoteSigner, format_skey, format_vkey
 from ledger_core.ledger import Ledger
 from ledger_core.records.possession import prove_possession
 from ledger_core.records.types.key import Register
@@ -71,6 +71,39 @@ def fill(place: Place, entries: int) -> Filled:
         command=[sys.executable, "-m", "api.cli", "serve"],
         environment=to_environment(settings),
     )
+
+
+@dataclass(frozen=True)
+class LogKey:
+    """A log's keys as text."""
+
+    skey: str
+    vkey: str
+
+
+def make_log_key(origin: str, seed: int) -> LogKey:
+    """Make the keys of a log that is not ours."""
+    signer = NoteSigner(origin, PrivateKey(bytes([seed]) * 32))
+    return LogKey(format_skey(signer), format_vkey(signer.public))
+
+
+def grow(place: Place, more: int) -> int:
+    """Append entries while a service may be serving the ledger; return its size."""
+    settings = Settings(data=place.folder, database=SecretStr(place.database_url))
+    database = open_database(settings.database_url)
+    try:
+        ledger = open_ledgers(settings, database).get(_NAME)
+        # One entry is the key of a new agent.
+        _append_notes(ledger, ledger.size() + more)
+        return ledger.size()
+    finally:
+        database.close()
+
+
+def serve_witness(place: Place, name: str, logs: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Say how to serve a witness of the listed logs, in a folder of its own."""
+    chosen = Settings(data=place.folder, port=place.port, witness_name=name, witness_logs=str(logs))
+    return [sys.executable, "-m", "api.cli", "serve"], to_environment(chosen)
 
 
 def _append_notes(ledger: Ledger, entries: int) -> None:

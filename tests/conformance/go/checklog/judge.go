@@ -14,6 +14,7 @@ import (
 
 type config struct {
 	log, api, vkey, token string
+	witnesses             string // a policy file; without it no witness is asked for
 	samples               int
 	seed                  uint64
 }
@@ -80,6 +81,9 @@ func (j *judge) everything(ctx context.Context) error {
 	j.judgeInclusion(ctx)
 	j.judgeConsistency(ctx)
 	j.judgeReceipts(ctx)
+	if j.witnesses != "" {
+		return j.judgeWitnesses(ctx)
+	}
 	return ctx.Err()
 }
 

@@ -23,6 +23,7 @@ func main() {
 	flag.StringVar(&c.log, "log", "", "prefix of the log's C2SP files, like http://127.0.0.1:8000/log/main")
 	flag.StringVar(&c.api, "api", "", "prefix of its proofs and receipts; without it they are not checked")
 	flag.StringVar(&c.vkey, "vkey", "", "the log's C2SP verifier key, name+hash+key")
+	flag.StringVar(&c.witnesses, "witnesses", "", "file with a policy that receipts must meet, all of its witnesses asked for")
 	flag.IntVar(&c.samples, "samples", 50, "how many entries to pick at random for proofs and receipts")
 	flag.Uint64Var(&c.seed, "seed", 1, "chooses the picks and the flipped bits")
 	limit := flag.Duration("timeout", 10*time.Minute, "give up after this long")
