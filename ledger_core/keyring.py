@@ -31,9 +31,11 @@ class Keyring:
             raise SettingsError(f"the service's secret must be {_SECRET_BYTES} bytes")
         self._secret = secret
 
-    def log_signer(self, origin: str) -> NoteSigner:
-        """Return the key that signs this ledger's checkpoints."""
-        return NoteSigner(origin, self._derive("log", origin))
+    def log_signer(self, origin: str, generation: int = 0) -> NoteSigner:
+        """Return the key that signs this ledger's checkpoints, after so many handovers."""
+        # No origin has a line end, so these are no other ledger's names.
+        name = f"{origin}\n{generation}" if generation else origin
+        return NoteSigner(origin, self._derive("log", name))
 
     def witness_signers(self, name: str) -> tuple[AnyWitnessSigner, ...]:
         """Return the keys with which this service, as the witness ``name``, cosigns other logs."""

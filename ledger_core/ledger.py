@@ -45,9 +45,10 @@ from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import JSON, Audience, decode_part
 from ledger_core.records.types.anchor import Anchor
 from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
+from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
-from ledger_core.signing import CheckpointSigner
+from ledger_core.signing import CheckpointSigner, KeyHistory
 from ledger_core.storage import assemblies, closings, store
 from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
@@ -72,6 +73,7 @@ class Ledger:
         operator: PrivateKey,
         clock: Clock,
         witnessed: Witnessed,
+        constitution: ConstitutionReader,
     ) -> None:
         self._row = row
         self._database = database
@@ -83,7 +85,7 @@ class Ledger:
         self._witnessed = witnessed
         self._prover = Prover(row.ledger_id, signer)
         self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock)
-        self._constitution = ConstitutionReader(row.ledger_id)
+        self._constitution = constitution
 
     @property
     def name(self) -> str:
@@ -104,7 +106,12 @@ class Ledger:
 
     @property
     def log_key(self) -> LogKey:
-        return self._signer.key
+        """The key that signs the newest checkpoint."""
+        return self._signer.keys.at(self.size()).public
+
+    def log_keys(self) -> KeyHistory:
+        """Return all keys the log has had, each with the index of the entry that named it."""
+        return self._signer.keys.history(self.size())
 
     # --- writing -----------------------------------------------------------------
 
@@ -143,6 +150,14 @@ class Ledger:
         if isinstance(outcome, LedgerGridError):
             raise outcome
         return outcome
+
+    def rotate_log_key(self) -> Appended:
+        """Hand over to the log's next key: it signs from the checkpoint on that covers this.
+
+        Raises :class:`StandingError` if another process hands over at the same time.
+        """
+        handover = self._signer.keys.hand_over(self.size())
+        return self.append_as_operator(LOG_KEY_1.name, msgspec.json.encode(handover))
 
     def append_anchors(self, anchors: Sequence[tuple[Anchor, int]]) -> list[Outcome]:
         """Append anchors of other ledgers, each with the time it was due; each is one entry.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -13,6 +14,7 @@ from ledger_core.admission import admit
 from ledger_core.anchorer import Anchorer
 from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
+from ledger_core.constitutions import ConstitutionReader
 from ledger_core.errors import ConflictError, ForkError, LedgerGridError, NotFoundError
 from ledger_core.fail_points import reach
 from ledger_core.follower import Follower
@@ -27,7 +29,7 @@ from ledger_core.merkle.tree import leaf_hash
 from ledger_core.policy.assembly import Act, Assembly
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
-from ledger_core.signing import CheckpointSigner, check_continues
+from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import SignerMemory
@@ -128,9 +130,9 @@ class Ledgers:
         return self.get(name)
 
     def _open_ledger(self, row: LedgerRow) -> Ledger:
-        signer = CheckpointSigner(
-            self._database, self._memory, row, self._keyring.log_signer(row.origin)
-        )
+        constitution = ConstitutionReader(row.ledger_id)
+        keys = LogKeys(row.origin, self._keyring, partial(self._read_log_keys, constitution))
+        signer = CheckpointSigner(self._database, self._memory, row, keys)
         operator = self._keyring.operator(row.origin)
         made = Ledger(
             row,
@@ -141,6 +143,7 @@ class Ledgers:
             operator,
             self._clock,
             self.witnessed,
+            constitution,
         )
         # What kind of ledger it is decides who may read it: no word but the charter's counts.
         made.check_charter()
@@ -151,6 +154,10 @@ class Ledgers:
             if len(self._open) >= _OPEN_LEDGERS:
                 self._open.pop(next(iter(self._open)))
             return self._open.setdefault(row.name, made)
+
+    def _read_log_keys(self, constitution: ConstitutionReader) -> KeyHistory:
+        with self._database.read() as tx:
+            return constitution.read(tx).log_keys
 
     def names(self, *, after: str = "", limit: int = 1000) -> list[str]:
         """Return ledgers' names in order, those behind ``after``."""

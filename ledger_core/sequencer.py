@@ -180,6 +180,7 @@ class Sequencer:
             reach("sequencer.before-commit")
         reach("sequencer.after-commit")
         self._edge = grown
+        self._signer.keys.learn(growth.size, grown.constitution.log_keys)
         return batch, growth, places
 
     def _sign(self, growth: Growth) -> bytes:

@@ -2,35 +2,96 @@
 
 Order: committed in the database, remembered durably outside of it, then signed. Ed25519 is
 deterministic, so every replica gives the same bytes for the same checkpoint.
+
+The log's key rotates by record (``log.key/1``): a checkpoint that covers the record is signed by
+the new key, a smaller one by the old key, at any time and in every process.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 
-from ledger_core.errors import ForkError
+from ledger_core import ids
+from ledger_core.errors import ForkError, IntegrityError
 from ledger_core.formats.checkpoint import Checkpoint, sign_checkpoint
-from ledger_core.formats.vkey import NoteSigner
+from ledger_core.formats.vkey import NoteSigner, format_vkey
+from ledger_core.keyring import Keyring
+from ledger_core.records.types.log_key import LogKeyChange, handover_message
 from ledger_core.storage import store
 from ledger_core.storage.database import Database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
 from ledger_core.storage.store import Head, LedgerRow
 
+KeyHistory = tuple[tuple[int, str], ...]
+"""vkeys of a log, each with the index of the entry that named it."""
+
+
+class LogKeys:
+    """One log's private keys: which one signs which size, as the log's own entries say.
+
+    ``read`` gives the history as the database has it now. ``_known`` is a size and the history
+    that holds up to it; it is replaced as a whole, and an older one does no harm.
+    """
+
+    def __init__(self, origin: str, keyring: Keyring, read: Callable[[], KeyHistory]) -> None:
+        self._origin = origin
+        self._keyring = keyring
+        self._read = read
+        self._known: tuple[int, KeyHistory] = (0, ())
+        self._signers: dict[str, NoteSigner] = {}
+
+    def learn(self, size: int, history: KeyHistory) -> None:
+        """Take over a history that holds up to ``size``."""
+        if size > self._known[0]:
+            self._known = (size, history)
+
+    def history(self, size: int) -> KeyHistory:
+        """Return the keys named by entries below ``size``, which the database holds."""
+        if size > self._known[0]:
+            self.learn(size, self._read())
+        return tuple(each for each in self._known[1] if each[0] < size)
+
+    def at(self, size: int) -> NoteSigner:
+        """Return the key that signs the checkpoint of ``size``."""
+        history = self.history(size)
+        vkey = history[-1][1]
+        if vkey not in self._signers:
+            self._signers[vkey] = self._derive(len(history) - 1, vkey)
+        return self._signers[vkey]
+
+    def _derive(self, generation: int, vkey: str) -> NoteSigner:
+        signer = self._keyring.log_signer(self._origin, generation)
+        if format_vkey(signer.public) != vkey:
+            raise IntegrityError(f"this service does not hold the log's key {vkey}")
+        return signer
+
+    def hand_over(self, size: int) -> LogKeyChange:
+        """Say, signed by both, that the key of ``size`` hands over to the next one."""
+        old = self.at(size)
+        new = self._keyring.log_signer(self._origin, len(self.history(size)))
+        named = format_vkey(old.public), format_vkey(new.public)
+        message = handover_message(self._origin, *named)
+        by_old, by_new = (ids.encode_base64url(each.private.sign(message)) for each in (old, new))
+        return LogKeyChange(*named, by_old, by_new)
+
 
 class CheckpointSigner:
-    """One ledger's log key. ``_newest`` is what this process knows to be remembered."""
+    """Signs one ledger's checkpoints. ``_newest`` is what this process knows to be remembered."""
 
     def __init__(
-        self, database: Database, memory: SignerMemory, ledger: LedgerRow, key: NoteSigner
+        self, database: Database, memory: SignerMemory, ledger: LedgerRow, keys: LogKeys
     ) -> None:
         self._database = database
         self._memory = memory
         self._ledger = ledger
         self._lock = threading.Lock()
         self._newest: Signed | None = None
-        self.key = key.public
-        self._sign = lru_cache(maxsize=256)(lambda checkpoint: sign_checkpoint(checkpoint, key))
+        self.keys = keys
+        self._sign = lru_cache(maxsize=256)(
+            lambda checkpoint: sign_checkpoint(checkpoint, keys.at(checkpoint.size))
+        )
 
     def check(self) -> None:
         """Raise :class:`ForkError` unless the database continues what was signed last."""

@@ -12,7 +12,7 @@ import pytest
 from ledger_core.errors import ForkError
 from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
 from ledger_core.keyring import Keyring
-from ledger_core.signing import CheckpointSigner
+from ledger_core.signing import CheckpointSigner, LogKeys
 from ledger_core.storage import store
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
@@ -27,8 +27,8 @@ def signer_of(replica: Replica) -> tuple[CheckpointSigner, bytes]:
         row = store.find_ledger(tx, "main")
         assert row is not None
         head = store.read_head(tx, row.ledger_id)
-    key = Keyring(SECRET).log_signer(row.origin)
-    return CheckpointSigner(replica.database, replica.memory, row, key), head.root
+    keys = LogKeys(row.origin, Keyring(SECRET), replica.ledgers.get("main").log_keys)
+    return CheckpointSigner(replica.database, replica.memory, row, keys), head.root
 
 
 @pytest.fixture
@@ -41,8 +41,9 @@ def replica(service: Service) -> Replica:
 
 def test_the_same_checkpoint_has_the_same_bytes_from_every_signer(replica: Replica) -> None:
     (one, root), (two, _) = signer_of(replica), signer_of(replica)
+    key = replica.ledgers.get("main").log_key
     assert one.sign(5, root) == two.sign(5, root) == replica.ledgers.get("main").checkpoint()
-    assert verify_checkpoint(one.sign(5, root), one.key) == Checkpoint(one.key.name, 5, root)
+    assert verify_checkpoint(one.sign(5, root), key) == Checkpoint(key.name, 5, root)
 
 
 def test_no_second_root_is_signed_for_a_size(replica: Replica) -> None:
@@ -56,7 +57,7 @@ def test_no_second_root_is_signed_for_a_size(replica: Replica) -> None:
 
 def test_nothing_is_signed_once_the_memory_is_ahead_of_the_database(replica: Replica) -> None:
     signer, root = signer_of(replica)
-    origin = signer.key.name
+    origin = replica.ledgers.get("main").origin
     known = replica.memory.recall(origin)
     assert known == Signed(5, root)
     assert replica.memory.advance(origin, known, Signed(9, OTHER))
@@ -71,7 +72,7 @@ def test_a_checkpoint_row_written_by_hand_does_not_vouch_for_what_was_signed(
 ) -> None:
     """The memory says OTHER at 4; a row of ``checkpoints`` that says so too is no tree."""
     signer, root = signer_of(replica)
-    origin = signer.key.name
+    origin = replica.ledgers.get("main").origin
     assert replica.memory.advance(origin, replica.memory.recall(origin), Signed(4, OTHER))
     with pytest.raises(ForkError, match="another root at size 4"):
         signer.check()
