@@ -31,6 +31,10 @@ MemberName = Annotated[
     str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$(?!\n)")
 ]
 RoleName = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[a-z][a-z0-9_-]{0,31}$(?!\n)")]
+PartName = Annotated[
+    str,
+    msgspec.Meta(max_length=limits.PART_NAME_CHARS, pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)"),
+]
 TypeName = Annotated[str, msgspec.Meta(max_length=limits.STREAM_CHARS)]
 AtLeast = Annotated[int, msgspec.Meta(ge=1, le=limits.RULE_VOICES)]
 
@@ -153,7 +157,7 @@ class AudienceSetting(
 
     type: TypeName
     entry: Audience | None = None
-    parts: dict[str, Audience] = {}
+    parts: dict[PartName, Audience] = {}
     roles: tuple[RoleName, ...] = ()
 
 

@@ -299,6 +299,8 @@ def _bad_audiences() -> dict[str, Body]:
         "roles named for nothing": {**AUDIENCE, "parts": {}},
         "roles asked for and not named": without(AUDIENCE, "roles"),
         "a role twice": {**AUDIENCE, "roles": ["auditor", "auditor"]},
+        "a part whose name is none": {**AUDIENCE, "parts": {"Request": "roles"}},
+        "a part whose name is too long": {**AUDIENCE, "parts": {"r" * 33: "roles"}},
         "too many parts": {
             **AUDIENCE,
             "parts": {f"part{n}": "roles" for n in range(limits.PAYLOAD_PARTS + 1)},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.vectors.build import Case, accept, refuse
-from tests.vectors.governance_refusals import REFUSED
+from tests.vectors.governance_refusals import CODES, REFUSED
 from tests.vectors.governance_types import (
     NESTED_POLICY,
     POLICY,
@@ -439,5 +439,8 @@ def cases() -> list[Case]:
     return [
         *_policies(),
         *(accept(name, "assemble", {"acts": each.acts}, each.steps) for name, each in stories),
-        *(refuse(name, "assemble", {"acts": each.acts}, "no-standing") for name, each in refusals),
+        *(
+            refuse(name, "assemble", {"acts": each.acts}, CODES.get(name, "no-standing"))
+            for name, each in refusals
+        ),
     ]

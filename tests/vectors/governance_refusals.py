@@ -24,6 +24,9 @@ from tests.vectors.story import (
 
 Telling = Callable[[], Story]
 REFUSED: dict[str, Telling] = {}
+CODES = {"a record behind a local ledger's closing": "closed"}
+"""What is refused for another reason than standing."""
+
 NEW_KEY = {"action": "register", "key": "ed25519:new", "roles": ["agent"], "possession": "…"}
 
 
