@@ -111,23 +111,21 @@ class _Ledgers(Collector):
 
     def collect(self) -> Iterable[Metric]:
         asked = [each for each in self._ledgers if each.witnessed is not None]
+        yield _gauge("ledger_entries", "Entries.", {x.name: x.size for x in self._ledgers})
         yield _gauge(
-            "ledgergrid_ledger_entries", "Entries.", {x.name: x.size for x in self._ledgers}
-        )
-        yield _gauge(
-            "ledgergrid_ledger_witnessed_entries",
+            "ledger_witnessed_entries",
             "Entries under a checkpoint that has its quorum of witnesses.",
             {x.name: x.witnessed or 0 for x in asked},
         )
         yield _gauge(
-            "ledgergrid_ledger_not_witnessed_seconds",
+            "ledger_not_witnessed_seconds",
             "How long ago the first entry that should be witnessed by now was received; 0 if none.",
             {x.name: x.not_witnessed_s for x in asked},
         )
 
 
 def _gauge(name: str, help_: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, help_, labels=["ledger"])
+    family = GaugeMetricFamily(f"ledgergrid_{name}", help_, labels=["ledger"])
     for ledger, value in values.items():
         family.add_metric([ledger], value)
     return family

@@ -110,7 +110,8 @@ class Cosigner:
                 refusal = error
                 self._keep_evidence(tx, known, submitted)
             else:
-                cosigned.advance(tx, submitted.checkpoint, submitted.note)
+                if not known.note or known.size < submitted.checkpoint.size:
+                    cosigned.advance(tx, submitted.checkpoint, submitted.note)
                 reach("cosigner.before-commit")
         if refusal is not None:
             raise refusal

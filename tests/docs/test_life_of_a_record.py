@@ -32,6 +32,7 @@ WORDS: Final = {
     "ledger.db",
     "ledger.db.lock",
     "ledger.db.serving",
+    "ledger.db.witnessing",
     "ledger.views.db",
     "ledger.views.db.lock",
     "signer.db",
