@@ -5,7 +5,11 @@ ledger is public. A token has a role and may be bound to one ledger:
 
 * ``reader`` reads, payloads included, and exports;
 * ``writer`` is a reader too; the proxy and other services that write for others carry it;
-* ``admin`` also makes ledgers and registers keys.
+* ``admin`` also makes ledgers and registers keys, and sees everything, as the operator.
+
+A token may speak for a party: a member, or a key. Its holder reads what that party may read
+where it stands. Without a party it reads as one of the house in a public or private ledger; in
+a consortium it sees what is public, and a local ledger not at all.
 
 What a token may not see does not exist for it (404); without a token every ledger that is
 not public answers 401, whether it exists or not.
@@ -20,9 +24,10 @@ from typing import Literal
 from starlette.requests import Request
 
 from api.service import Service
+from api.sight import Sight
 from ledger_core.errors import AccessError, ForbiddenError, NotFoundError
 from ledger_core.ledger import Ledger
-from ledger_core.records.model import Audience
+from ledger_core.policy.visibility import NOBODY, OPERATOR, Reader, find_reader, sees_ledger
 
 Role = Literal["reader", "writer", "admin"]
 _RANKS: dict[str, int] = {"reader": 1, "writer": 2, "admin": 3}
@@ -37,19 +42,31 @@ class Actor:
     role: Role | None = None
     ledger: str | None = None
     """The only ledger the token counts for, if it is bound to one."""
+    party: str | None = None
+    """The member or key it reads as, if it speaks for one."""
 
     @property
     def is_known(self) -> bool:
         return self.role is not None
 
-    def sees(self, ledger: Ledger) -> bool:
-        return ledger.kind == "public" or (self.is_known and self.ledger in (None, ledger.name))
+    def _counts_for(self, ledger: Ledger) -> bool:
+        return self.is_known and self.ledger in (None, ledger.name)
 
-    def audience_in(self, ledger: Ledger) -> Audience:
-        """Say as whom the actor reads payloads: those for everyone, for members, or all."""
-        if self.role is None or self.ledger not in (None, ledger.name):
-            return "public"
-        return "operator" if self.role == "admin" else "members"
+    def sees(self, ledger: Ledger) -> bool:
+        """Say whether there is such a ledger for this actor; blocking."""
+        if ledger.kind == "public":
+            return True
+        if not self._counts_for(ledger):
+            return False
+        return self.role == "admin" or sees_ledger(ledger.constitution(), self.party)
+
+    def reader_of(self, ledger: Ledger) -> Reader:
+        """Return as whom the actor reads a ledger now; blocking."""
+        if not self._counts_for(ledger):
+            return NOBODY
+        if self.role == "admin":
+            return OPERATOR
+        return find_reader(ledger.constitution(), self.party)
 
 
 def find_actor(service: Service, request: Request) -> Actor:
@@ -63,7 +80,7 @@ def find_actor(service: Service, request: Request) -> Actor:
     token = service.tokens.find(secret)
     if token is None:
         raise AccessError("this token does not count, or no longer")
-    return Actor(token.name, token.role, token.ledger)
+    return Actor(token.name, token.role, token.ledger, token.party)
 
 
 def open_ledger(service: Service, request: Request, name: str) -> tuple[Ledger, Actor]:
@@ -77,6 +94,12 @@ def open_ledger(service: Service, request: Request, name: str) -> tuple[Ledger, 
     if not actor.is_known:
         raise AccessError("reading this ledger needs a token")
     raise NotFoundError(f"no ledger named {name[:80]!r}")
+
+
+def look(service: Service, request: Request, name: str) -> Sight:
+    """Return a ledger as whoever asks sees it; blocking."""
+    ledger, actor = open_ledger(service, request, name)
+    return Sight(ledger, actor.reader_of(ledger))
 
 
 def check_role(actor: Actor, role: Role, ledger: Ledger | None = None) -> None:

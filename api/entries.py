@@ -12,12 +12,10 @@ from typing import Any, Literal
 import msgspec
 from pydantic import BaseModel, Field
 
+from api.sight import Sight
 from ledger_core import clock, ids
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import PartRef, parse_record
-from ledger_core.ledger import Ledger
-from ledger_core.policy.visibility import may_see_payload
-from ledger_core.records.model import Audience
 from ledger_core.storage.store import StoredEntry
 
 _AT_ONCE = 100
@@ -60,15 +58,16 @@ def summarise(entry: StoredEntry) -> EntrySummary:
     )
 
 
-def show(entry: StoredEntry, reader: Audience) -> EntryDetail:
-    """Show an entry with the payload parts that ``reader`` may see."""
+def show(sight: Sight, index: int) -> EntryDetail:
+    """Show an entry with the payload parts that its reader may see."""
+    entry = sight.entry(index)
     record = parse_record(parse_entry(entry.leaf).record)
-    is_shown = may_see_payload(record.type, reader)
+    shown = sight.shown_parts(entry, record.payload)
     return EntryDetail(
         **summarise(entry).model_dump(),
         leaf=ids.encode_base64(entry.leaf),
         parts={
-            name: _show_part(ref, entry, name, is_shown=is_shown)
+            name: _show_part(ref, entry, name, is_shown=name in shown)
             for name, ref in sorted(record.payload.items())
         },
     )
@@ -89,11 +88,7 @@ def _show_part(ref: PartRef, entry: StoredEntry, name: str, *, is_shown: bool) -
     )
 
 
-def read_summaries(ledger: Ledger, indexes: Sequence[int] | range) -> Iterator[EntrySummary]:
-    """Yield those of the named entries that exist, in order of index; blocking."""
+def read_summaries(sight: Sight, indexes: Sequence[int] | range) -> Iterator[EntrySummary]:
+    """Yield those of the named entries that exist for the reader, by index; blocking."""
     for at in range(0, len(indexes), _AT_ONCE):
-        yield from map(summarise, _read(ledger, indexes[at : at + _AT_ONCE]))
-
-
-def _read(ledger: Ledger, indexes: Sequence[int] | range) -> list[StoredEntry]:
-    return ledger.entries(indexes, with_payload=False)
+        yield from map(summarise, sight.entries(indexes[at : at + _AT_ONCE]))

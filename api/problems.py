@@ -74,7 +74,9 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.PayloadError: Rule(422, "Follow the record type's schema and rule."),
     errors.StandingError: Rule(403, "Have an operator register the key, with the right role."),
     errors.ClosedError: Rule(409, "Nothing is appended to a closed ledger; reads go on."),
-    errors.DanglingReferenceError: Rule(422, "Refer to entries of this ledger, by leaf hash."),
+    errors.DanglingReferenceError: Rule(
+        422, "Refer to entries by leaf hash, to parties by member name or key."
+    ),
     errors.ConflictError: Rule(409, "The first record stands; use a new id for a new record."),
     errors.NotFoundError: Rule(404, "It is not there, or not for this token."),
     errors.AccessError: Rule(401, "Send `Authorization: Bearer TOKEN` with a token that counts."),

@@ -1,6 +1,6 @@
 """Admission: all that can be said of a submission without looking at the ledger.
 
-Parse once, then: meant for this ledger, known type, signature, commitments, schema, rule.
+Parse once, then: signature, meant for this ledger, known type, commitments, schema, rule.
 Runs off the event loop and in parallel: libsodium lets go of the interpreter while it
 verifies a signature.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ledger_core import ids
-from ledger_core.errors import ForeignLedgerError, PayloadError
+from ledger_core.errors import ForeignLedgerError
 from ledger_core.formats.record import Part, SignedRecord, verify_record
 from ledger_core.formats.submission import Submission
 from ledger_core.records.model import Payload, RecordType, decode_payload
@@ -33,12 +33,10 @@ class Admitted(msgspec.Struct, frozen=True):
 def admit(submission: Submission, origin: str) -> Admitted:
     """Check a submission for the ledger of ``origin``; raises a :class:`RefusedError`."""
     record = submission.signed.record
+    verify_record(submission.signed)
     if record.ledger != origin:
         raise ForeignLedgerError(f"this record is for {record.ledger}, this ledger is {origin}")
     kind = find_type(record.type)
-    verify_record(submission.signed)
-    if record.parties:
-        raise PayloadError(f"{kind.name} takes no parties")
     return Admitted(
         signed=submission.signed,
         record_id=ids.parse_record_id(record.id),

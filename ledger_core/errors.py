@@ -13,7 +13,7 @@
     │   ├── PayloadError          payload does not follow its type's schema or rule
     │   ├── StandingError         the author may not write this, here, now
     │   │   └── ClosedError       the ledger was closed: nobody writes there any more
-    │   └── DanglingReferenceError  names an entry that is not there
+    │   └── DanglingReferenceError  names an entry or a party that is not there
     ├── ConflictError             same id, other bytes
     ├── NotFoundError             not there, or not for this reader
     ├── AccessError               no token, or none that counts
@@ -101,7 +101,7 @@ class ClosedError(StandingError):
 
 class DanglingReferenceError(RefusedError):
     code = "bad-reference"
-    title = "Reference to an entry that is not in this ledger"
+    title = "Reference to an entry or a party that is not in this ledger"
 
 
 class ConflictError(LedgerGridError):

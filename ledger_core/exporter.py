@@ -12,7 +12,7 @@ import io
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import closing
 from hashlib import sha256
 
@@ -29,10 +29,9 @@ from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
-from ledger_core.policy.visibility import may_see_payload
+from ledger_core.policy.visibility import Standpoint, Subject
 from ledger_core.prover import Prover
 from ledger_core.records import registry
-from ledger_core.records.model import Audience
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
 from ledger_core.storage import assemblies, store
@@ -95,7 +94,7 @@ class Exporter:
         """Return the payload of the export's own record."""
         return msgspec.json.encode(Export(start, end or 0, recipient))
 
-    def export(self, start: int, end: int, export: Appended, reader: Audience) -> Iterator[bytes]:
+    def export(self, start: int, end: int, export: Appended, reader: Standpoint) -> Iterator[bytes]:
         """Yield the zip's bytes. ``export`` is the record that says this archive was made."""
         with self._database.read() as tx:
             head = store.read_head(tx, self._ledger.ledger_id)
@@ -117,14 +116,14 @@ class Exporter:
         return head
 
     def _stream(
-        self, start: int, end: int, head: Head, export: Appended, reader: Audience
+        self, start: int, end: int, head: Head, export: Appended, reader: Standpoint
     ) -> Iterator[bytes]:
         with self._zip:  # Closed as well when the reader leaves in the middle.
             yield from self._write(start, end, head, export, reader)
         yield self._outlet.take()
 
     def _write(
-        self, start: int, end: int, head: Head, export: Appended, reader: Audience
+        self, start: int, end: int, head: Head, export: Appended, reader: Standpoint
     ) -> Iterator[bytes]:
         yield from self._add(archive.README, [README.encode()])
         with self._database.read() as tx:
@@ -188,7 +187,7 @@ class Exporter:
             yield from self._add(archive.context_name(index, "parts"), [frames])
             yield from self._add(archive.context_name(index, "tlog-proof"), [receipt])
 
-    def _add_range(self, start: int, end: int, reader: Audience) -> Iterator[bytes]:
+    def _add_range(self, start: int, end: int, reader: Standpoint) -> Iterator[bytes]:
         with closing(_CsvRows()) as rows:
             first = archive.segment_of(start)
             for segment in range(first, end, limits.ARCHIVE_SEGMENT_ENTRIES):
@@ -198,7 +197,7 @@ class Exporter:
             yield from self._add(archive.CSV, rows.chunks())
 
     def _add_segment(
-        self, segment: int, start: int, stop: int, reader: Audience, rows: _CsvRows
+        self, segment: int, start: int, stop: int, reader: Standpoint, rows: _CsvRows
     ) -> Iterator[bytes]:
         with self._database.read() as tx:
             stored = store.read_entries(
@@ -215,23 +214,29 @@ class Exporter:
         yield from self._add(archive.entries_name(segment), [bundle])
         yield from self._add(archive.payloads_name(segment), self._frames(entries, reader))
 
-    def _frames(self, entries: Iterable[_Entry], reader: Audience) -> Iterator[bytes]:
+    def _frames(self, entries: Iterable[_Entry], reader: Standpoint) -> Iterator[bytes]:
         for group in _groups(entries):
-            shown = [e for e in group if may_see_payload(e.record.type, reader)]
-            names = sorted({name for entry in shown for name in entry.record.payload})
-            numbers = [entry.index for entry in shown]
+            shown = {
+                (entry.index, name)
+                for entry in group
+                for name in entry.record.payload
+                if reader.sees_part(entry.subject, name)
+            }
+            numbers = sorted({index for index, _ in shown})
+            names = sorted({name for _, name in shown})
             with self._database.read() as tx:
                 parts = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
-            for entry in shown:
-                parts.setdefault(entry.index, {})
-            yield b"".join([f for entry in group for f in self._entry_frames(entry, parts)])
+            yield b"".join([f for entry in group for f in self._entry_frames(entry, shown, parts)])
 
     def _entry_frames(
-        self, entry: _Entry, shown: Mapping[int, Mapping[str, Part]]
+        self,
+        entry: _Entry,
+        shown: Set[tuple[int, str]],
+        stored: Mapping[int, Mapping[str, Part]],
     ) -> Iterator[bytes]:
-        parts = shown.get(entry.index)
+        parts = stored.get(entry.index, {})
         for name in sorted(entry.record.payload):
-            if parts is None:
+            if (entry.index, name) not in shown:
                 self._counts["withheld"] += 1
                 yield archive.format_frame(Frame(entry.index, name, None))
             elif name in parts:
@@ -290,6 +295,7 @@ class _Record(msgspec.Struct, frozen=True):
     id: str
     made_at: str
     payload: dict[str, PartRef] = {}
+    parties: tuple[str, ...] = ()
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -300,6 +306,11 @@ class _Entry(msgspec.Struct, frozen=True):
     received_at: str
     record: _Record
     payload_bytes: int
+
+    @property
+    def subject(self) -> Subject:
+        record = self.record
+        return Subject(self.index, record.type, record.author, record.parties)
 
 
 _RECORD = msgspec.json.Decoder(_Record)

@@ -8,19 +8,23 @@ them read and compute at a time, while the others look how far it came.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from ledger_core import ids
+from ledger_core.constitutions import ConstitutionReader
 from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import Part, PartRef, Ref
+from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
 from ledger_core.records.model import JSON, RecordType, decode_part
 from ledger_core.records.registry import ALL, find_type
 from ledger_core.storage import store
-from ledger_core.storage.database import Database
+from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import ViewRow, Views
 
@@ -28,6 +32,8 @@ _CHUNK = 500
 _GROUP_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.2
 _HURRY_S = 0.005
+_CONSTITUTIONS = 1_000
+"""Ledgers whose constitution is kept between two looks; another one is read anew."""
 
 
 class Follower:
@@ -40,6 +46,7 @@ class Follower:
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
         self._hurried = 0
+        self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.failure: LedgerGridError | None = None
@@ -148,12 +155,24 @@ class Follower:
             entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
             if len(entries) != len(indexes):
                 raise IntegrityError(f"entries are missing between {indexes[0]} and {indexes[-1]}")
+            # Read after the entries, so it is of their indexes or a later one.
+            constitution = self._constitution(tx, ledger_id)
             rows: list[ViewRow] = []
             for group in _groups(entries):
                 numbers = [entry.index for entry in group]
                 parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
-                rows += [view_row(entry, parts.get(entry.index, {})) for entry in group]
+                rows += [
+                    view_row(entry, parts.get(entry.index, {}), constitution) for entry in group
+                ]
             return rows
+
+    def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
+        reader = self._constitutions.get(ledger_id)
+        if reader is None:
+            reader = self._constitutions[ledger_id] = ConstitutionReader(ledger_id)
+            if len(self._constitutions) > _CONSTITUTIONS:
+                self._constitutions.popitem(last=False)
+        return reader.read(tx)
 
     def _note_filled(self, ledger_id: int, size: int) -> None:
         with self._changed:
@@ -177,6 +196,7 @@ class _Seen(msgspec.Struct):
     payload: dict[str, PartRef] = {}
     stream: str | None = None
     refs: tuple[Ref, ...] = ()
+    parties: tuple[str, ...] = ()
 
 
 _SEEN = msgspec.json.Decoder(_Seen)
@@ -204,7 +224,7 @@ def _groups(entries: Sequence[StoredEntry]) -> Iterator[list[StoredEntry]]:
         yield group
 
 
-def view_row(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
+def view_row(entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
     """Compute what the views say of an entry, given the parts that its type's columns need."""
     parsed = parse_entry(entry.leaf)
     record = _see(entry, parsed.record)
@@ -214,6 +234,7 @@ def view_row(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
     # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
     if kind.columns and len(wanted) == len(_viewed_parts(kind)):
         columns = kind.row({n: decode_part(kind, n, JSON, parts[n].data) for n in wanted})
+    subject = Subject(entry.index, record.type, record.author, record.parties)
     return ViewRow(
         index=entry.index,
         type=record.type,
@@ -223,4 +244,6 @@ def view_row(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
         stream=record.stream,
         refs=[ids.parse_digest(ref.to) for ref in record.refs],
         columns=columns,
+        circle=entry_circle(constitution, subject),
+        columns_circle=payload_circle(constitution, subject, wanted),
     )

@@ -41,8 +41,9 @@ from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal, Ruling
+from ledger_core.policy.visibility import OPERATOR, Reader, Standpoint
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
-from ledger_core.records.model import JSON, Audience, decode_part
+from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.types.anchor import Anchor
 from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
 from ledger_core.records.types.log_key import LOG_KEY_1
@@ -300,9 +301,12 @@ class Ledger:
     # --- exporting ---------------------------------------------------------------
 
     def export(
-        self, start: int, end: int | None, recipient: str, reader: Audience = "operator"
+        self, start: int, end: int | None, recipient: str, reader: Reader = OPERATOR
     ) -> Iterator[bytes]:
-        """Record the export, then yield the archive of entries ``[start, end)`` as zip bytes."""
+        """Record the export, then yield the archive of entries ``[start, end)`` as zip bytes.
+
+        What ``reader`` may not see is declared in it as withheld.
+        """
         if not self.is_operated_here():
             raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
         export = self._record_export(start, end, recipient)
@@ -311,7 +315,7 @@ class Ledger:
         )
         end = end or export.index + 1
         self._await_witnesses(end)
-        return exporter.export(start, end, export, reader)
+        return exporter.export(start, end, export, Standpoint(reader, self.constitution()))
 
     def _record_export(self, start: int, end: int | None, recipient: str) -> Appended:
         """Record an export. A closed ledger takes no record: its last entry stands for it."""

@@ -45,6 +45,7 @@ from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
 from ledger_core.policy.assembly import Act, Assembly, due_type, is_speech, named_proposals
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal
+from ledger_core.policy.visibility import check_parties
 from ledger_core.prover import Prover
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import assemblies, closings, store
@@ -302,6 +303,7 @@ class Sequencer:
         author = each.signed.record.author
         act = Act(index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload)
         policy = batch.assembly.check(act)
+        check_parties(batch.assembly.constitution, each.signed.record.parties)
         if policy is not None or is_speech(each.kind):
             self._check_can_conclude(batch, index)
         batch.assembly.take(act, policy)

@@ -45,6 +45,10 @@ def create(
     name: Annotated[str, typer.Argument(help="Who it is for; exports name it.")],
     role: Annotated[str, typer.Option(help="reader, writer or admin.")] = "reader",
     ledger: Annotated[str | None, typer.Option(help="The only ledger it counts for.")] = None,
+    party: Annotated[
+        str | None,
+        typer.Option("--party", "--member", help="The member, or the key, that it reads as."),
+    ] = None,
     data: Data = None,
     database: DatabaseUrl = None,
 ) -> None:
@@ -55,8 +59,10 @@ def create(
         raise SettingsError(f"a token's name is 1 to {_NAME_CHARS} printable characters")
     if ledger is not None:
         ids.check_ledger_name(ledger)
+    if party is not None and role == "admin":
+        raise SettingsError("an admin's token sees everything: it speaks for no party")
     with _open_tokens(data, database) as tokens:
-        print(tokens.create(name, _ROLES[role], ledger))
+        print(tokens.create(name, _ROLES[role], ledger, party=party))
 
 
 @app.command("list")
@@ -66,7 +72,9 @@ def list_(data: Data = None, database: DatabaseUrl = None) -> None:
         for token in tokens.list():
             state = "counts" if token.revoked_at is None else "revoked"
             made = format_time(token.created_at)
-            print(f"{token.name}\t{token.role}\t{token.ledger or '(all ledgers)'}\t{made}\t{state}")
+            where = token.ledger or "(all ledgers)"
+            whose = token.party or "(no party)"
+            print(f"{token.name}\t{token.role}\t{where}\t{made}\t{state}\t{whose}")
 
 
 @app.command()

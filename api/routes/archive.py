@@ -45,7 +45,7 @@ def export_archive(
     actors.check_role(actor, "reader", found)
     if end is not None and start >= end:
         raise MalformedError("an archive covers at least one entry: start < end")
-    chunks = found.export(start, end, actor.name, actor.audience_in(found))
+    chunks = found.export(start, end, actor.name, actor.reader_of(found))
     name = f"{found.name}-{start}-{'end' if end is None else end}.zip"
     return StreamingResponse(
         begun(chunks),

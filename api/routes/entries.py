@@ -9,22 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from pydantic import BaseModel, Field
 
 from api import actors, problems
-from api.actors import Actor
 from api.entries import EntryDetail, EntrySummary, read_summaries, show
 from api.routes.parameters import Index, LedgerName, Number, Size, StrictQuery, bearer
 from api.routes.proofs import TEXT
 from api.service import ServiceOf
+from api.sight import Sight
 from ledger_core import clock, ids, limits
-from ledger_core.errors import (
-    AccessError,
-    BusyError,
-    ForbiddenError,
-    MalformedError,
-    NotFoundError,
-)
+from ledger_core.errors import BusyError, MalformedError, NotFoundError
 from ledger_core.formats.record import check_type_name
-from ledger_core.ledger import Ledger
-from ledger_core.policy.visibility import may_see_payload
 from ledger_core.records import registry
 from ledger_core.records.model import ColumnKind
 from ledger_core.storage.views import EntryQuery, Page
@@ -110,14 +102,16 @@ def search_entries(
     filters: Annotated[Filters, Query()],
     columns: Annotated[dict[str, str], Depends(_columns)],
 ) -> EntryPage:
-    """Find entries; every filter given must hold. Pages stay put while the log grows."""
-    found, actor = actors.open_ledger(service, request, ledger)
+    """Find entries; every filter given must hold. Pages stay put while the log grows.
+
+    What whoever asks may not see is not found; a type's column finds only entries whose
+    payload they may see.
+    """
+    sight = actors.look(service, request, ledger)
     if filters.id is not None:
-        return _find_by_id(found, filters, columns)
-    if columns:
-        _check_may_filter(filters.type, actor, found)
-    page = _search(found, _to_query(filters, columns), filters.min_size)
-    entries = list(read_summaries(found, page.indexes))
+        return _find_by_id(sight, filters, columns)
+    page = _search(sight, _to_query(filters, columns), filters.min_size)
+    entries = list(read_summaries(sight, page.indexes))
     if filters.order == "desc":
         entries.reverse()
     return EntryPage(
@@ -125,34 +119,22 @@ def search_entries(
     )
 
 
-def _check_may_filter(type_name: str | None, actor: Actor, ledger: Ledger) -> None:
-    """Raise unless the actor may see what a type's columns are made of: its payloads."""
-    if type_name is None:
-        raise MalformedError("to filter by a type's column, name the type as well")
-    check_type_name(type_name)
-    if may_see_payload(type_name, actor.audience_in(ledger)):
-        return
-    if not actor.is_known:
-        raise AccessError("these filters read payloads, which needs a token")
-    raise ForbiddenError("these filters read payloads that this token may not see")
-
-
-def _find_by_id(ledger: Ledger, filters: Filters, columns: dict[str, str]) -> EntryPage:
+def _find_by_id(sight: Sight, filters: Filters, columns: dict[str, str]) -> EntryPage:
     if columns or filters.model_fields_set - {"id", "limit"}:
         raise MalformedError("an id names one entry: give no other filter with it")
-    size = ledger.size()
+    size = sight.ledger.size()
     try:
-        indexes = [ledger.index_of(str(filters.id))]
+        indexes = [sight.index_of(str(filters.id))]
     except NotFoundError:
         indexes = []
-    entries = list(read_summaries(ledger, indexes))
+    entries = list(read_summaries(sight, indexes))
     return EntryPage(entries=entries, next=None, size=size)
 
 
-def _search(ledger: Ledger, query: EntryQuery, min_size: int | None) -> Page:
+def _search(sight: Sight, query: EntryQuery, min_size: int | None) -> Page:
     # The size is known before the search, so what the answer claims to cover, it does.
-    covered = ledger.wait_until_searchable(min_size or 0, _CATCH_UP_S if min_size else 0)
-    page = ledger.search(query)
+    covered = sight.ledger.wait_until_searchable(min_size or 0, _CATCH_UP_S if min_size else 0)
+    page = sight.search(query)
     if min_size is not None and max(covered, page.size) < min_size:
         raise BusyError(f"{page.size} entries can be searched so far, not {min_size}")
     return page
@@ -195,8 +177,7 @@ def get_entry(
     service: ServiceOf, request: Request, ledger: LedgerName, index: Index
 ) -> EntryDetail:
     """Return one entry, with the payload that whoever asks may see."""
-    found, actor = actors.open_ledger(service, request, ledger)
-    return show(found.entry(index), actor.audience_in(found))
+    return show(actors.look(service, request, ledger), index)
 
 
 @router.get(
@@ -221,7 +202,7 @@ def get_receipt(
     At `size`; or else at the first witnessed checkpoint that covers the entry, and while there is
     none, at the first that covers it.
     """
-    found, _ = actors.open_ledger(service, request, ledger)
+    sight = actors.look(service, request, ledger)
     if size is not None and index >= size:
         raise MalformedError(f"index {index} is not in a tree of size {size}")
-    return Response(found.receipt(index, size), media_type=TEXT)
+    return Response(sight.receipt(index, size), media_type=TEXT)

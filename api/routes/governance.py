@@ -12,9 +12,8 @@ from api import actors, problems
 from api.routes.parameters import LedgerName, Limit, Number, StrictQuery, bearer
 from api.service import ServiceOf
 from ledger_core import clock, ids
-from ledger_core.ledger import Ledger
-from ledger_core.policy.constitution import Constitution, KeyStanding, Member
-from ledger_core.policy.proposals import Proposal, awaits
+from ledger_core.policy.constitution import KeyStanding, Member
+from ledger_core.policy.proposals import Proposal
 from ledger_core.records.rules import hash_policy
 from ledger_core.records.types.outcome import Verdict
 
@@ -24,7 +23,6 @@ router = APIRouter(
     dependencies=[StrictQuery, Security(bearer)],
 )
 State = Literal["open", "confirmed", "rejected", "withdrawn", "expired"]
-_LOOK_AT_ONCE = 500
 
 
 class SpellInfo(BaseModel):
@@ -201,8 +199,11 @@ def list_proposals(
     cursor: Number | None = None,
     limit: Limit = 100,
 ) -> ProposalList:
-    """List proposals in one state, in order of index, and count all by state."""
-    found, _ = actors.open_ledger(service, request, ledger)
+    """List proposals in one state, in order of index, and count all by state.
+
+    Neither shows nor counts what whoever asks may not see.
+    """
+    found = actors.look(service, request, ledger)
     verdict: Verdict | None = None if state == "open" else state
     after = -1 if cursor is None else cursor
     page = found.proposals(verdict, after=after, limit=limit + 1)
@@ -232,7 +233,7 @@ def get_proposal(
     leaf_hash: Annotated[str, Path(max_length=100, description="`sha256:…`")],
 ) -> ProposalInfo:
     """Show one proposal: its policy, its end, what was said and how it ended."""
-    found, _ = actors.open_ledger(service, request, ledger)
+    found = actors.look(service, request, ledger)
     return proposal_info(found.proposal(ids.parse_digest(leaf_hash)))
 
 
@@ -246,22 +247,10 @@ def list_pending(
     limit: Limit = 100,
 ) -> PendingList:
     """List the open proposals that wait for a member's word."""
-    found, _ = actors.open_ledger(service, request, ledger)
-    page = _find_pending(found, member, -1 if cursor is None else cursor, limit + 1)
+    found = actors.look(service, request, ledger)
+    page = found.pending(member, after=-1 if cursor is None else cursor, limit=limit + 1)
     return PendingList(
         member=member,
         proposals=[proposal_info(each) for each in page[:limit]],
         next=str(page[limit - 1].index) if len(page) > limit else None,
     )
-
-
-def _find_pending(ledger: Ledger, member: str, after: int, limit: int) -> list[Proposal]:
-    constitution: Constitution = ledger.constitution()
-    found: list[Proposal] = []
-    while len(found) < limit:
-        page = ledger.proposals(None, after=after, limit=_LOOK_AT_ONCE)
-        found += [each for each in page if awaits(constitution, each, member)]
-        if len(page) < _LOOK_AT_ONCE:
-            break
-        after = page[-1].index
-    return found[:limit]

@@ -54,14 +54,12 @@ def prove_inclusion(
     size: Size | None = None,
 ) -> InclusionAnswer:
     """Prove that an entry is in the tree of `size`, the newest by default."""
-    found, _ = actors.open_ledger(service, request, ledger)
+    sight = actors.look(service, request, ledger)
     if size is not None and index >= size:
         raise MalformedError(f"index {index} is not in a tree of size {size}")
-    newest = found.size()
-    if index >= newest:
-        raise NotFoundError(f"the ledger has {newest} entries, no entry {index}")
-    size = newest if size is None else size
-    proof = found.prove_inclusion(index, size)
+    sight.check_sees(index)
+    newest = sight.ledger.size()
+    proof = sight.prove_inclusion(index, newest if size is None else size)
     return InclusionAnswer(
         index=proof.index,
         size=proof.size,

@@ -2,7 +2,8 @@
 
 A signature by a registered key authorises a write; no token is asked for. The body's bytes
 go to the pool as they came; the pool parses, verifies and sequences them in batches off the
-event loop, and this coroutine sleeps until its batch is durable.
+event loop, and this coroutine sleeps until its batch is durable. Strangers learn nothing of a
+ledger from its refusals: see ``api/veil.py``.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from api import problems
 from api.bodies import ClientGoneError
 from api.ferry import Ferry
 from api.service import Service
+from api.veil import NoLedger, veil
 from ledger_core import clock, ids, limits
-from ledger_core.errors import LedgerGridError, MalformedError, TooLargeError
+from ledger_core.errors import LedgerGridError, MalformedError, NotFoundError, TooLargeError
 from ledger_core.ledger import Ledger
 from ledger_core.sequencer import Appended, Outcome
 
@@ -30,7 +32,7 @@ _LEDGERS = 10_000
 _JSON, _NDJSON = b"application/json", b"application/x-ndjson"
 
 Headers = list[tuple[bytes, bytes]]
-Handler = Callable[[Ledger, Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[Ledger | NoLedger, Scope, Receive, Send], Awaitable[None]]
 
 
 class Acknowledgement(msgspec.Struct):
@@ -90,6 +92,7 @@ class AppendRoutes:
         self._service = service
         # Ledgers met so far: none is ever removed, and a look-up elsewhere may go to the database.
         self._ledgers: dict[str, Ledger] = {}
+        self._no_ledger = NoLedger(service.database)
         self._ferry = Ferry(service.pool)
         self._handlers: dict[str, Handler] = {ONE: self._append_one, BATCH: self._append_batch}
 
@@ -116,20 +119,25 @@ class AppendRoutes:
         except ClientGoneError:
             return
 
-    async def _find(self, name: str) -> Ledger:
+    async def _find(self, name: str) -> Ledger | NoLedger:
         ledger = self._ledgers.get(name)
         if ledger is None:
-            ledger = await anyio.to_thread.run_sync(self._service.ledgers.get, name)
+            try:
+                ledger = await anyio.to_thread.run_sync(self._service.ledgers.get, name)
+            except NotFoundError:
+                return self._no_ledger
             if len(self._ledgers) >= _LEDGERS:
                 self._ledgers.clear()
             self._ledgers[name] = ledger
         return ledger
 
-    async def _append_one(self, ledger: Ledger, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _append_one(
+        self, ledger: Ledger | NoLedger, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         intake = self._service.intake
         raw = await intake.read(scope, receive, limits.SUBMISSION_BYTES)
         try:
-            (outcome,) = await self._ferry.submit(ledger, [raw])
+            (outcome,) = await self._submit(ledger, [raw])
         finally:
             intake.release(len(raw))
         self._service.metrics.count_outcome(_name_outcome(outcome))
@@ -138,13 +146,19 @@ class AppendRoutes:
         body = _ENCODER.encode(acknowledgement(outcome))
         await _send(send, status_of(outcome), _JSON, body)
 
+    async def _submit(self, ledger: Ledger | NoLedger, raws: Sequence[bytes]) -> list[Outcome]:
+        outcomes = await self._ferry.submit(ledger, raws)
+        if any(isinstance(each, LedgerGridError) for each in outcomes):
+            return await anyio.to_thread.run_sync(veil, ledger, raws, outcomes)
+        return outcomes
+
     async def _append_batch(
-        self, ledger: Ledger, scope: Scope, receive: Receive, send: Send
+        self, ledger: Ledger | NoLedger, scope: Scope, receive: Receive, send: Send
     ) -> None:
         intake = self._service.intake
         body = await intake.read(scope, receive, limits.BATCH_BYTES)
         try:
-            outcomes = await self._ferry.submit(ledger, split_lines(body))
+            outcomes = await self._submit(ledger, split_lines(body))
         finally:
             intake.release(len(body))
         for name, count in Counter(map(_name_outcome, outcomes)).items():
@@ -203,7 +217,7 @@ def describe() -> dict[str, Any]:
                 "responses": {
                     "201": _answer("Appended"),
                     "200": _answer("Was appended before: the same receipt"),
-                    **_refusals(400, 403, 404, 409, 413, 422, 503),
+                    **_refusals(400, 403, 409, 413, 422, 503),
                 },
             }
         },
@@ -221,7 +235,7 @@ def describe() -> dict[str, Any]:
                         "description": "An outcome a line",
                         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
                     },
-                    **_refusals(400, 404, 413, 503),
+                    **_refusals(400, 413, 503),
                 },
             }
         },

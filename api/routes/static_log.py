@@ -2,7 +2,9 @@
 
 Tiles never change once published, partial ones included, so every cache may keep them;
 the checkpoint is asked for anew. A ledger that is not public needs its token here as well,
-and only the asker's own cache may keep what it got.
+and only the asker's own cache may keep what it got; nor may another cache keep an entry bundle
+that a token was shown. Whoever may not see all entries of a bundle finds no such bundle: hash
+tiles and checkpoints are for all who see the ledger.
 
 Source: https://c2sp.org/tlog-tiles
 """
@@ -17,8 +19,8 @@ from fastapi import APIRouter, Request, Response, Security
 from api import actors, problems
 from api.routes.parameters import StrictQuery, WitnessedQuery, bearer
 from api.service import ServiceOf
+from api.sight import Sight
 from ledger_core.errors import MalformedError, NotFoundError
-from ledger_core.ledger import Ledger
 from ledger_core.merkle import tiles
 
 router = APIRouter(
@@ -60,14 +62,18 @@ def log_checkpoint(
 )
 def log_tile(service: ServiceOf, request: Request, ledger: str, path: str) -> Response:
     """Return `<L>/<N>[.p/<W>]`, a tile, or `entries/<N>[.p/<W>]`, an entry bundle."""
-    found, _ = actors.open_ledger(service, request, ledger)
+    sight = actors.look(service, request, ledger)
+    is_bundle = path.startswith("entries/")
     try:
-        content = _read(found, path)
+        content = _read(sight, path)
     except MalformedError as error:
         raise NotFoundError(str(error)) from None
-    scope = "public" if found.kind == "public" else "private"
+    is_for_all = sight.ledger.kind == "public" and not (
+        is_bundle and "authorization" in request.headers
+    )
+    scope = "public" if is_for_all else "private"
     headers = {"Cache-Control": f"{scope}, max-age={_YEAR_S}, immutable"}
-    if path.startswith("entries/"):
+    if is_bundle:
         content = _compress(request, content, headers)
     return Response(content, headers=headers, media_type="application/octet-stream")
 
@@ -82,9 +88,9 @@ def _compress(request: Request, bundle: bytes, headers: dict[str, str]) -> bytes
     return gzip.compress(bundle, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
-def _read(ledger: Ledger, path: str) -> bytes:
+def _read(sight: Sight, path: str) -> bytes:
     level, _, rest = path.partition("/")
     position, width = tiles.parse_tile_index(rest)
     if level == "entries":
-        return ledger.bundle(position, width)
-    return ledger.tile(tiles.parse_tile_level(level), position, width)
+        return sight.bundle(position, width)
+    return sight.ledger.tile(tiles.parse_tile_level(level), position, width)

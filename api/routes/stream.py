@@ -7,7 +7,8 @@
     data: {"index":41,"leaf_hash":"sha256:…","received_at":"…","record":{…}}
 
 A reader that comes back names the last index it had (``Last-Event-ID``) and misses nothing.
-A line ``: still here`` comes whenever nothing else did for a while.
+A line ``: still here`` comes whenever nothing else did for a while. Entries that the reader may
+not see are passed over without a sign.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api import actors, problems
-from api.entries import EntrySummary, read_summaries
+from api.entries import EntrySummary, summarise
 from api.routes.parameters import LedgerName, Size, StrictQuery, bearer
 from api.service import Service, ServiceOf
+from api.sight import Sight
 from ledger_core import ids
 from ledger_core.errors import AccessError, NotFoundError
-from ledger_core.ledger import Ledger
 
 router = APIRouter(
     prefix="/api/v1/ledgers/{ledger}",
@@ -55,24 +56,24 @@ def stream_entries(
     last_event_id: Annotated[str | None, Header(description="the last index one had")] = None,
 ) -> Response:
     """Stream entries from an index on, as they come."""
-    found, _ = actors.open_ledger(service, request, ledger)
+    sight = actors.look(service, request, ledger)
     if last_event_id is not None:
         start = ids.parse_decimal(last_event_id) + 1
 
-    def check_access() -> None:
-        actors.open_ledger(service, request, ledger)
+    def look() -> Sight:
+        return actors.look(service, request, ledger)
 
-    return _EventStream(service, found, start, check_access)
+    return _EventStream(service, sight, start, look)
 
 
 class _EventStream(StreamingResponse):
     """Takes its reader's seat when it begins and gives it back however it ends."""
 
     def __init__(
-        self, service: Service, ledger: Ledger, start: int, check_access: Callable[[], None]
+        self, service: Service, sight: Sight, start: int, look: Callable[[], Sight]
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        self._events = follow(service, ledger, start, check_access)
+        self._events = follow(service, sight, start, look)
         super().__init__(self._events, headers=headers, media_type="text/event-stream")
         self._service = service
 
@@ -88,29 +89,39 @@ class _EventStream(StreamingResponse):
 
 
 async def follow(
-    service: Service, ledger: Ledger, start: int, check_access: Callable[[], None]
+    service: Service, sight: Sight, start: int, look: Callable[[], Sight]
 ) -> AsyncGenerator[bytes, None]:
     """Yield entries from ``start`` on as events, as long as the reader may see them."""
-    position, checked_s = start, time.monotonic()
-    yield b": ledger " + ledger.name.encode() + b"\n\n"
-    async with service.hub.watch(ledger) as watch:
+    position, looked_s, spoke_s = start, time.monotonic(), time.monotonic()
+    yield b": ledger " + sight.ledger.name.encode() + b"\n\n"
+    async with service.hub.watch(sight.ledger) as watch:
         while True:
-            if time.monotonic() - checked_s > HEARTBEAT_S:
+            if time.monotonic() - looked_s > HEARTBEAT_S:
                 try:
-                    await anyio.to_thread.run_sync(check_access)
+                    sight = await anyio.to_thread.run_sync(look)
                 except (AccessError, NotFoundError):
                     return
-                checked_s = time.monotonic()
-            found = await anyio.to_thread.run_sync(_read, ledger, position)
-            for each in found:
-                yield format_event(each)
-                position = each.index + 1
-            if not found and not await watch.wait(position, HEARTBEAT_S):
+                looked_s = time.monotonic()
+            before = position
+            position, events = await anyio.to_thread.run_sync(_read, sight, position)
+            for event in events:
+                yield event
+                spoke_s = time.monotonic()
+            # What is hidden must not even delay this line: its absence would tell of it.
+            rest_s = spoke_s + HEARTBEAT_S - time.monotonic()
+            has_moved = position > before
+            if rest_s <= 0 or not (has_moved or await watch.wait(position, rest_s)):
                 yield b": still here\n\n"
+                spoke_s = time.monotonic()
 
 
-def _read(ledger: Ledger, position: int) -> list[EntrySummary]:
-    return list(read_summaries(ledger, range(position, position + _ENTRIES_AT_ONCE)))
+def _read(sight: Sight, position: int) -> tuple[int, list[bytes]]:
+    """Return the next events, and where to go on: behind what was hidden as well."""
+    wanted = range(position, position + _ENTRIES_AT_ONCE)
+    found = sight.ledger.entries(wanted, with_payload=False)
+    shown = sight.pick(found)
+    after = found[-1].index + 1 if found else position
+    return after, [format_event(summarise(each)) for each in shown]
 
 
 def format_event(entry: EntrySummary) -> bytes:

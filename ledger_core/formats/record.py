@@ -191,10 +191,15 @@ def _check_parties(parties: tuple[str, ...]) -> None:
     if list(parties) != sorted(set(parties)):
         raise MalformedError("parties must be sorted, each once")
     for party in parties:
-        if party.startswith(ids.KEY_PREFIX):
-            ids.parse_key(party)
-        elif not _MEMBER.fullmatch(party):
-            raise MalformedError(f"party {party[:60]!r} is neither a key nor a member's name")
+        check_party(party)
+
+
+def check_party(party: str) -> None:
+    """Raise unless ``party`` is a key or can be the name of a member."""
+    if party.startswith(ids.KEY_PREFIX):
+        ids.parse_key(party)
+    elif not _MEMBER.fullmatch(party):
+        raise MalformedError(f"party {party[:60]!r} is neither a key nor a member's name")
 
 
 # --- commitment ----------------------------------------------------------------

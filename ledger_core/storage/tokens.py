@@ -11,6 +11,7 @@ from sqlalchemy import Select, insert, select, update
 
 from ledger_core.clock import Clock, now_ms
 from ledger_core.errors import ConflictError, NotFoundError
+from ledger_core.formats.record import check_party
 from ledger_core.ids import encode_base64url
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Database
@@ -21,13 +22,17 @@ _PREFIX = "lgt_"
 
 @dataclass(frozen=True)
 class Token:
-    """What a token allows; ``ledger`` None means every ledger of the service."""
+    """What a token allows; ``ledger`` None means every ledger of the service.
+
+    ``party``: the member, by name, or the key, ``ed25519:…``, that its holder reads as.
+    """
 
     name: str
     role: TokenRole
     ledger: str | None
     created_at: int
     revoked_at: int | None
+    party: str | None = None
 
 
 class Tokens:
@@ -37,8 +42,20 @@ class Tokens:
         self._database = database
         self._clock = clock
 
-    def create(self, name: str, role: TokenRole, ledger: str | None = None) -> str:
-        """Make a token and return its secret, which is not kept."""
+    def create(
+        self,
+        name: str,
+        role: TokenRole,
+        ledger: str | None = None,
+        *,
+        party: str | None = None,
+    ) -> str:
+        """Make a token and return its secret, which is not kept.
+
+        Raises :class:`MalformedError` for a party that is neither a key nor a member's name.
+        """
+        if party is not None:
+            check_party(party)
         secret = _PREFIX + encode_base64url(secrets.token_bytes(32))
         values = {
             "name": name,
@@ -46,6 +63,7 @@ class Tokens:
             "role": role,
             "ledger": ledger,
             "created_at": self._clock(),
+            "party": party,
         }
         with self._database.write() as tx:
             if tx.execute(select(t.tokens.c.name).where(t.tokens.c.name == name)).first():
@@ -75,11 +93,11 @@ class Tokens:
 
 def _query() -> Select[Any]:
     c = t.tokens.c
-    return select(c.name, c.role, c.ledger, c.created_at, c.revoked_at)
+    return select(c.name, c.role, c.ledger, c.created_at, c.revoked_at, c.party)
 
 
-def _token(row: tuple[str, str, str | None, int, int | None]) -> Token:
-    return Token(row[0], cast(TokenRole, row[1]), row[2], row[3], row[4])
+def _token(row: tuple[str, str, str | None, int, int | None, str | None]) -> Token:
+    return Token(row[0], cast(TokenRole, row[1]), *row[2:])
 
 
 def _digest(secret: str) -> bytes:

@@ -3,6 +3,9 @@
 On SQLite they are a file of their own, on PostgreSQL a schema of UNLOGGED tables: they
 never enter a backup. Their version is the digest of their definition; another version
 than the stored one means: drop, make, fill again.
+
+Each entry stands in them with its circle, who sees it, so that a search counts nothing that
+its reader may not see: neither an item of a page, nor a place in a cursor.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     LargeBinary,
     MetaData,
@@ -23,13 +27,16 @@ from sqlalchemy import (
     Text,
     delete,
     insert,
+    or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema, CreateTable
 
 from ledger_core.errors import MalformedError, StorageError
+from ledger_core.policy.visibility import OPERATOR, Circle, Reader
 from ledger_core.records import registry
 from ledger_core.records.model import RecordType
 from ledger_core.storage.database import Database, Transaction
@@ -38,7 +45,10 @@ SCHEMA = "ledgergrid_views"
 
 
 class ViewRow(msgspec.Struct, frozen=True):
-    """One entry as the views see it; ``columns`` are those its type declares."""
+    """One entry as the views see it; ``columns`` are those its type declares.
+
+    ``circle``: who sees the entry; ``columns_circle``: who sees what the columns are made of.
+    """
 
     index: int
     type: str
@@ -48,11 +58,16 @@ class ViewRow(msgspec.Struct, frozen=True):
     stream: str | None
     refs: Sequence[bytes]
     columns: Mapping[str, str | int | None]
+    circle: Circle
+    columns_circle: Circle
 
 
 @dataclass(frozen=True)
 class EntryQuery:
-    """Filters, all of which must hold. ``after`` is the cursor: an index, exclusive."""
+    """Filters, all of which must hold. ``after`` is the cursor: an index, exclusive.
+
+    ``reader``: what it may not see is not found.
+    """
 
     type: str | None = None
     author: str | None = None
@@ -65,6 +80,7 @@ class EntryQuery:
     after: int | None = None
     limit: int = 100
     descending: bool = False
+    reader: Reader = OPERATOR
 
 
 @dataclass(frozen=True)
@@ -98,20 +114,31 @@ class Views:
             Column("received_at", BigInteger, nullable=False),
             Column("leaf_hash", LargeBinary, nullable=False),
             Column("stream", Text),
+            Column("audience", Text, nullable=False),
         )
         for name in ("type", "author", "stream", "leaf_hash", "received_at"):
             _add_index(self._entries, name)
         target = Column("target", LargeBinary, primary_key=True)
         self._refs = self._table("ref_view", _number("ledger_id"), target, _number("index"))
+        self._readers = self._reader_table("reader_view")
+        self._column_readers = self._reader_table("column_reader_view")
         self._types = {kind.name: self._type_table(kind) for kind in registry.ALL}
 
     def _type_table(self, kind: RecordType) -> Table:
         columns = [Column(name, _COLUMN_TYPES[of]) for name, of in kind.columns.items()]
         name = kind.name.replace(".", "_").replace("/", "_")
-        table = self._table(f"{name}_view", _number("ledger_id"), _number("index"), *columns)
+        audience = Column(_AUDIENCE, Text, nullable=False)
+        table = self._table(
+            f"{name}_view", _number("ledger_id"), _number("index"), audience, *columns
+        )
         for column_name in kind.columns:
             _add_index(table, column_name)
         return table
+
+    def _reader_table(self, name: str) -> Table:
+        """Define who sees entries of which the audience alone does not say it."""
+        reader = Column("reader", Text, primary_key=True)
+        return self._table(name, _number("ledger_id"), reader, _number("index"))
 
     def _table(self, name: str, *columns: Column[Any]) -> Table:
         prefixes = ["UNLOGGED"] if self._metadata.schema else []
@@ -211,19 +238,35 @@ class Views:
     def _insert(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
         insert_many = self._database.dialect.insert_many
         general = [
-            (ledger_id, r.index, r.type, r.author, r.received_at, r.leaf_hash, r.stream)
+            (ledger_id, r.index, r.type, r.author, r.received_at, r.leaf_hash, r.stream,
+             r.circle.audience)
             for r in rows
-        ]
+        ]  # fmt: skip
         insert_many(tx, self._entries, general)
         refs = {(ledger_id, ref, r.index) for r in rows for ref in r.refs}
         if refs:
             insert_many(tx, self._refs, sorted(refs))
+        self._insert_readers(tx, self._readers, ledger_id, {r.index: r.circle for r in rows})
+        with_columns = {r.index: r.columns_circle for r in rows if r.columns}
+        self._insert_readers(tx, self._column_readers, ledger_id, with_columns)
         by_type: dict[str, list[tuple[Any, ...]]] = {}
         for r in rows:
             if r.columns:
-                by_type.setdefault(r.type, []).append((ledger_id, r.index, *r.columns.values()))
+                row = (ledger_id, r.index, r.columns_circle.audience, *r.columns.values())
+                by_type.setdefault(r.type, []).append(row)
         for name, values in by_type.items():
             insert_many(tx, self._types[name], values)
+
+    def _insert_readers(
+        self, tx: Transaction, table: Table, ledger_id: int, circles: Mapping[int, Circle]
+    ) -> None:
+        rows = [
+            (ledger_id, name, index)
+            for index, circle in circles.items()
+            for name in sorted(circle.names)
+        ]
+        if rows:
+            self._database.dialect.insert_many(tx, table, rows)
 
     # --- searching ---------------------------------------------------------------
 
@@ -231,7 +274,9 @@ class Views:
         """Return the indexes of matching entries, one page of them."""
         table = self._entries
         index = table.c.index
-        statement = select(index).where(table.c.ledger_id == ledger_id)
+        statement = select(index).where(
+            table.c.ledger_id == ledger_id, _is_shown(table, self._readers, ledger_id, query.reader)
+        )
         for name in ("type", "author", "leaf_hash", "stream"):
             value = getattr(query, name)
             if value is not None:
@@ -268,13 +313,28 @@ class Views:
         unknown = [name for name in query.columns if name not in table.c or name in _KEY]
         if unknown:
             raise MalformedError(f"{query.type} has no column {unknown[0]!r} to filter by")
-        statement = select(table.c.index).where(table.c.ledger_id == ledger_id)
+        shown = _is_shown(table, self._column_readers, ledger_id, query.reader)
+        statement = select(table.c.index).where(table.c.ledger_id == ledger_id, shown)
         for name, value in query.columns.items():
             statement = statement.where(table.c[name] == value)
         return statement
 
 
-_KEY = ("ledger_id", "index")
+def _is_shown(table: Table, readers: Table, ledger_id: int, reader: Reader) -> ColumnElement[bool]:
+    """Say in SQL what :meth:`Circle.includes` says."""
+    if reader.is_operator:
+        return true()
+    audiences = ["public", "members"] if reader.is_among_members else ["public"]
+    shown: ColumnElement[bool] = table.c[_AUDIENCE].in_(audiences)
+    if not reader.names:
+        return shown
+    r = readers.c
+    named = select(r.index).where(r.ledger_id == ledger_id, r.reader.in_(sorted(reader.names)))
+    return or_(shown, table.c.index.in_(named))
+
+
+_AUDIENCE = "audience"
+_KEY = ("ledger_id", "index", _AUDIENCE)
 
 
 _COLUMN_TYPES: dict[str, type[Text] | type[BigInteger]] = {"text": Text, "integer": BigInteger}

@@ -49,9 +49,10 @@ class Live:
         self.main = app.service.ledgers.get("main")
         self.tokens = {role: self.token(role) for role in ("admin", "reader")}
 
-    def token(self, role: Any, ledger: str | None = None) -> str:
+    def token(self, role: Any, ledger: str | None = None, party: str | None = None) -> str:
         kind: TokenRole = role
-        return self.service.tokens.create(f"{role}-{ids.new_record_id()}", kind, ledger)
+        name = f"{role}-{ids.new_record_id()}"
+        return self.service.tokens.create(name, kind, ledger, party=party)
 
     def http(self, role: str | None = None, token: str | None = None) -> httpx.Client:
         token = self.tokens[role] if role else token

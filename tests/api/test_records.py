@@ -176,9 +176,11 @@ def test_a_bad_submission_is_refused_by_name_and_nothing_is_stored(
     assert embedded.main.size() == 2
 
 
-def test_an_unknown_ledger_is_not_found(embedded: Live) -> None:
+def test_a_ledger_that_is_not_there_takes_no_records(embedded: Live) -> None:
+    line = embedded.author().line()
     with embedded.http() as http:
-        assert problem(http.post(f"{ROUTE}/nowhere/records", content=b"{}")) == (404, "not-found")
+        assert problem(http.post(f"{ROUTE}/nowhere/records", content=b"{}")) == (400, "malformed")
+        assert problem(http.post(f"{ROUTE}/nowhere/records", content=line)) == (403, "no-standing")
 
 
 def test_only_post_appends(embedded: Live) -> None:

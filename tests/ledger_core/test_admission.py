@@ -54,7 +54,6 @@ REFUSED: dict[str, tuple[Callable[[], Submission], type[LedgerGridError]]] = {
     "another ledger": (lambda: sealed(ledger="ledgergrid.example/other"), ForeignLedgerError),
     "unknown type": (lambda: sealed(type="rumour/1"), UnknownTypeError),
     "unknown version": (lambda: sealed(type="note/2"), UnknownTypeError),
-    "parties": (lambda: sealed(parties=(ids.format_key(AUTHOR.key.public_key),)), PayloadError),
     "signature of zeros": (lambda: under(bytes(64)), SignatureError),
     "short signature": (lambda: under(b"x"), SignatureError),
     "another's signature": (

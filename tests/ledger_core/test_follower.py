@@ -14,6 +14,7 @@ import pytest
 
 from ledger_core import follower
 from ledger_core.formats.record import Part
+from ledger_core.policy.constitution import Constitution
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import EntryQuery, ViewRow
 from tests.support.ledgers import Service, append_notes, register
@@ -49,9 +50,11 @@ def test_two_followers_compute_each_entry_once(
     computed: Counter[int] = Counter()
     compute = follower.view_row
 
-    def counted(entry: StoredEntry, parts: Mapping[str, Part]) -> ViewRow:
+    def counted(
+        entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution
+    ) -> ViewRow:
         computed[entry.index] += 1
-        return compute(entry, parts)
+        return compute(entry, parts, constitution)
 
     monkeypatch.setattr(follower, "view_row", counted)
     replicas = [service.open(), service.open()]

@@ -114,7 +114,8 @@ def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:
     """Check that what can be searched is what a rebuild would give."""
     size = len(entries)
     assert ledger.wait_until_searchable(size, 30) >= size
-    rows = [view_row(entry, entry.parts) for entry in entries]
+    constitution = ledger.constitution()
+    rows = [view_row(entry, entry.parts, constitution) for entry in entries]
     for kind in {row.type for row in rows}:
         expected = [row.index for row in rows if row.type == kind]
         found: list[int] = []

@@ -140,6 +140,7 @@ class Author:
         stream: tuple[str, int] | None = None,
         media_types: Mapping[str, str] | None = None,
         salt: bytes | None = None,
+        parties: Sequence[str] = (),
     ) -> Submission:
         """Seal a record of any type; its parts are JSON unless ``media_types`` says otherwise."""
         media = media_types or {}
@@ -156,6 +157,7 @@ class Author:
             made_at=clock.format_time(START_MS),
             payload={name: ref for name, (ref, _) in sorted(made.items())},
             refs=tuple(Ref(rel, ids.format_digest(to)) for rel, to in refs),
+            parties=tuple(sorted(parties)),
             stream=stream[0] if stream else msgspec.UNSET,
             n=stream[1] if stream else msgspec.UNSET,
         )

@@ -27,7 +27,7 @@ def database(service: Service) -> Database:
 
 
 def put(tx: Transaction, name: str, digest: bytes | None = None) -> int:
-    values = {"role": "reader", "ledger": None, "created_at": 0, "revoked_at": None}
+    values = {"role": "reader", "ledger": None, "created_at": 0, "revoked_at": None, "party": None}
     return ADD.run(tx, name=name, digest=digest or name.encode(), **values)
 
 
