@@ -21,7 +21,7 @@ from ledger_core.records.possession import HeldKey
 from ledger_core.records.rules import MemberRule, OutOfRule, Policy, RoleRule, Rule, check_policy
 from ledger_core.records.types.charter import Founding, FoundingKey, FoundingMember
 
-KeyLike = HeldKey | tuple[str, Sequence[Role]]
+KeyLike = HeldKey | tuple[str, Sequence[str]]
 """A key with its roles: as its holder offered it, or as a pair."""
 
 _WEEK_S = 7 * 24 * 3600
@@ -86,7 +86,10 @@ def make_founding(
 
 def _founding_key(key: KeyLike, member: str) -> FoundingKey:
     named, roles = (key.key, key.roles) if isinstance(key, HeldKey) else key
-    return FoundingKey(named, tuple(roles), member)
+    try:
+        return FoundingKey(named, msgspec.convert(roles, tuple[Role, ...]), member)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"roles of a key of {member}: {error}") from None
 
 
 def format_founding(founding: Founding) -> bytes:

@@ -34,7 +34,7 @@ def shared(served: Shell) -> Iterator[Shell]:
         make_policy("member/1", "policy/1", rule=rule, ttl_s=600),
         make_policy("agent.decision/1", rule=rule, ttl_s=600),
     ]
-    founding = make_founding(members, policies)  # type: ignore[arg-type]
+    founding = make_founding(members, policies)
     (served.folder / "founding.json").write_bytes(format_founding(founding))
     made = served.ok(
         "ledger", "create", "shared", "--kind", "consortium", "--founding", "founding.json"
