@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ledger_core import ids
 from ledger_core.policy.assembly import Act
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, Policy, RoleRule, Rule
@@ -24,6 +26,7 @@ from ledger_core.records.types.member import Grant, Remove, Resume, Suspend, Wit
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import LiftPolicy, SetPolicy
 from ledger_core.records.types.withdrawal import Withdrawal
+from tests.vectors.story import hash_policies, hash_policy
 
 Acts = Sequence[Act]
 SPEECH = (Endorsement, Withdrawal, Bundle, Outcome, Equivocation)
@@ -439,9 +442,5 @@ def outcome(acts: Acts, proposal: Act, verdict: Any, reason: Any) -> Outcome:
 
 def policy_named(acts: Acts, proposal: Act) -> str:
     """Return the hash that an endorsement or outcome of the proposal names."""
-    import msgspec
-
-    from tests.vectors.story import hash_policies, hash_policy
-
     hashes = {hash_policy(msgspec.to_builtins(each)) for each in policies_of(acts, proposal)}
     return hash_policies(*hashes) if len(hashes) > 1 else hashes.pop()

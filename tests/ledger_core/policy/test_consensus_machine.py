@@ -30,6 +30,7 @@ from ledger_core.records.model import RecordType
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, Policy, RoleRule, Rule
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
+from ledger_core.records.types.charter import Kind
 from ledger_core.records.types.endorsement import ENDORSEMENT_1, Endorsement
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
 from ledger_core.records.types.key import KEY_1, Register, Revoke
@@ -108,7 +109,10 @@ class Consensus(RuleBasedStateMachine):
     def found(
         self, note: Policy, action: Policy, more: tuple[str, ...], data: st.DataObject
     ) -> Any:
-        self.log = Log(founding(note, action, *(data.draw(policies(each)) for each in more)))
+        kinds: list[Kind] = ["private", "consortium"] if len(more) == 2 else ["private"]
+        kind = data.draw(st.sampled_from(kinds))
+        own = (data.draw(policies(each)) for each in more)
+        self.log = Log(founding(note, action, *own, kind=kind))
         self.new_keys = 0
         return multiple(OPERATOR, *map(steward, MEMBERS), *AGENTS)
 
