@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from ledger_core import ids
 from ledger_core.errors import IntegrityError, LedgerGridError
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import parse_record
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.policy.assembly import Act, replay
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.proposals import Proposal
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
+from ledger_core.records.types.outcome import Outcome
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import StoredEntry
@@ -62,6 +65,23 @@ def _act_of(entry: StoredEntry) -> Act:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from error
     received_at = parsed.header.received_at
     return Act(entry.index, entry.leaf_hash, received_at, kind, record.author, payload)
+
+
+def check_ended(tx: Transaction, ledger_id: int, found: Iterable[Proposal]) -> None:
+    """Raise :class:`IntegrityError` unless each proposal ended as the entry that ended it says.
+
+    What the database remembers of a proposal is no authority; this is read before it is shown.
+    """
+    ended = {each.outcome: each for each in found if each.outcome is not None and not each.bundle}
+    for act in _read_acts(tx, ledger_id, sorted(ended)):
+        body, proposal = act.payload.get("body"), ended[act.index]
+        named = ids.format_digest(proposal.leaf_hash)
+        if not isinstance(body, Outcome) or (body.proposal, body.verdict) != (
+            named,
+            proposal.verdict,
+        ):
+            message = f"entry {act.index} is not the outcome of proposal {proposal.index}"
+            raise IntegrityError(message, index=proposal.index)
 
 
 class ConstitutionReader:

@@ -20,7 +20,7 @@ import msgspec
 from ledger_core import ids
 from ledger_core.admission import Admitted, admit
 from ledger_core.clock import Clock
-from ledger_core.constitutions import ConstitutionReader
+from ledger_core.constitutions import ConstitutionReader, check_ended
 from ledger_core.errors import (
     CommitmentError,
     ForbiddenError,
@@ -362,6 +362,7 @@ class Ledger:
     def proposal(self, leaf_hash: bytes) -> Proposal:
         with self._reading() as tx:
             found = assemblies.find_proposals(tx, self._row.ledger_id, [leaf_hash])
+            check_ended(tx, self._row.ledger_id, found.values())
         if leaf_hash not in found:
             raise NotFoundError(f"{ids.format_digest(leaf_hash)} is no proposal of this ledger")
         return found[leaf_hash]
@@ -369,9 +370,11 @@ class Ledger:
     def proposals(self, verdict: Verdict | None, *, after: int, limit: int) -> list[Proposal]:
         """Return proposals that ended so, or are open (None), in order of index."""
         with self._reading() as tx:
-            return assemblies.list_proposals(
+            found = assemblies.list_proposals(
                 tx, self._row.ledger_id, verdict=verdict, after=after, limit=limit
             )
+            check_ended(tx, self._row.ledger_id, found)
+            return found
 
     def count_proposals(self) -> dict[str | None, int]:
         """Return how many proposals ended how; None counts those still open."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, exists, func, insert, select, update
 
+from ledger_core.errors import IntegrityError
 from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
@@ -185,6 +186,8 @@ def _with_voices(tx: Transaction, ledger_id: int, rows: Sequence[Row]) -> list[P
 def _proposal(row: Row, voices: Sequence[Voice]) -> Proposal:
     index, leaf_hash, author, member, type_name, policies, ends_at, parts = row[:8]
     bundle, outcome, verdict = row[8:]
+    if (outcome is None) != (verdict is None):
+        raise IntegrityError(f"proposal {index} is half ended", index=index)
     return Proposal(
         index=index,
         leaf_hash=leaf_hash,

@@ -21,7 +21,7 @@ import msgspec
 from sqlalchemy import text
 
 from ledger_core import ids
-from ledger_core.errors import LedgerGridError, ProofError
+from ledger_core.errors import LedgerGridError, ProofError, StandingError
 from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
 from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.submission import Submission
@@ -34,6 +34,8 @@ from ledger_core.sequencer import Appended
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.store import StoredEntry
+from tests.support.assemblies import make_policy
+from tests.support.consortium import Consortium
 from tests.support.ledgers import SECRET, Service, append_notes, register
 from tests.support.tampering import TABLES
 from verifier.__main__ import main as verify
@@ -63,7 +65,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True)
 class Kept:
-    """What a client remembers of a ledger, and the record it will append next."""
+    """What a client remembers of a ledger, and the records it will append next."""
 
     key: LogKey
     charter: str
@@ -71,13 +73,20 @@ class Kept:
     entries: dict[int, StoredEntry]
     receipts: dict[int, bytes]
     next: Submission
+    vote: Submission
+    """An endorsement that confirms ``open``, a proposal one voice short."""
+    open: bytes
+    revoked: Submission
+    """A record by a key that was revoked."""
     rows: dict[str, list[tuple[Any, ...]]] = field(repr=False)
 
 
 def build(service: Service, *, notes: int = 0) -> Kept:
     """Fill a fresh ledger with something of everything, and keep what a client would."""
     replica = service.open()
-    ledger = replica.ledgers.create("main")
+    policies = (make_policy("agent.decision/1", author_counts=False, ttl_s=300_000_000),)
+    shared = Consortium(replica.ledgers, *policies, name="main", kind="private")
+    ledger = shared.ledger
     author, gone = register(ledger), register(ledger)
     append_notes(ledger, author, notes, batch=100)
     for type_name, parts in PAYLOADS.items():
@@ -87,6 +96,10 @@ def build(service: Service, *, notes: int = 0) -> Kept:
     charter = ledger.charter
     ledger.append([author.note("refers", refs=[("causes", charter)], stream=("run", 1))])
     ledger.append_as_operator("key/1", gone.revocation())
+    agreed, waiting = (shared.decide().leaf_hash for _ in range(2))
+    shared.endorse(agreed, "birch")
+    shared.endorse(agreed, "cobalt")
+    shared.endorse(waiting, "birch")
     b"".join(ledger.export(0, None, "somebody"))
     size = ledger.size()
     shown = [
@@ -100,6 +113,9 @@ def build(service: Service, *, notes: int = 0) -> Kept:
         entries={i: ledger.entry(i) for i in shown},
         receipts={i: ledger.receipt(i) for i in shown},
         next=author.note("next"),
+        vote=shared.endorsement(waiting, "cobalt"),
+        open=waiting,
+        revoked=gone.note("by a revoked key"),
         rows=read_rows(service.database_url),
     )
     service.close()
@@ -138,10 +154,13 @@ def judge(database_url: str, memory_url: str, kept: Kept, folder: Path) -> tuple
         is_same = read_rows(database_url) == kept.rows
         with opened(database_url, memory_url) as ledgers:
             ledger = ledgers.get("main")
-            outcome = ledger.append([kept.next])[0]
-            if isinstance(outcome, LedgerGridError):
-                raise outcome
+            outcome, voice = ledger.append([kept.next, kept.vote])
+            for each in (outcome, voice):
+                if isinstance(each, LedgerGridError):
+                    raise each
+            assert isinstance(outcome, Appended)
             check_as_client(ledger, outcome, kept)
+            check_as_member(ledger, kept)
             if is_same:
                 return "nobody: harmless", ""
             if code := verify_export(ledger, kept, folder):
@@ -174,6 +193,14 @@ def check_as_client(ledger: Ledger, outcome: Appended, kept: Kept) -> None:
             raise ClientError("another receipt than before")
     if ledger.entries(list(kept.entries)) != list(kept.entries.values()):
         raise ClientError("other entries than before")
+
+
+def check_as_member(ledger: Ledger, kept: Kept) -> None:
+    """Raise :class:`ClientError` unless the vote decided and a revoked key stays revoked."""
+    if ledger.proposal(kept.open).verdict != "confirmed":
+        raise ClientError("the quorum was reached and nothing was confirmed")
+    if not isinstance(ledger.append([kept.revoked])[0], StandingError):
+        raise ClientError("a revoked key writes")
 
 
 def _verify(note: bytes, key: LogKey) -> Checkpoint:

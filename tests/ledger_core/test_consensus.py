@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from ledger_core import ids
-from ledger_core.errors import LedgerGridError, StandingError
+from ledger_core.errors import IntegrityError, LedgerGridError, StandingError
 from ledger_core.records.possession import prove_possession
 from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.key import Register, Revoke
@@ -186,3 +187,22 @@ def test_after_a_whole_story_everything_is_as_the_entries_say(
     counts = shared.ledger.count_proposals()
     assert counts == {"confirmed": 2, "rejected": 1, "withdrawn": 1, "expired": 1}
     check_everything(replica, shared.ledger, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE proposals SET verdict = 'confirmed'",
+        "UPDATE proposals SET verdict = 'confirmed', outcome = 0",
+        "UPDATE proposals SET verdict = 'confirmed', outcome = 1",
+        "UPDATE proposals SET verdict = 'confirmed', outcome = 999",
+    ],
+)
+def test_a_status_set_to_confirmed_by_hand_is_not_shown(service: Service, change: str) -> None:
+    replica = service.open()
+    shared = Consortium(replica.ledgers)
+    proposed = shared.decide()
+    with replica.database.write() as tx:
+        tx.execute(text(change))
+    with pytest.raises(IntegrityError):
+        shared.verdict(proposed.leaf_hash)

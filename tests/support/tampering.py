@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-TABLES = ("entries", "payloads", "tiles", "checkpoints", "heads", "ledgers", "keys")
+TABLES = (
+    "entries", "payloads", "tiles", "checkpoints", "heads", "ledgers", "constitutional",
+    "proposals", "voices",
+)  # fmt: skip
 
 
 def drop_guards(tx: Connection) -> None:
