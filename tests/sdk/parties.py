@@ -45,12 +45,21 @@ class Parties:
         self.live, self.name, self._folder, self._client = live, name, folder, client
         self.core = live.service.ledgers.create(name, kind=kind, founding=founding)
         self.log_key = format_vkey(self.core.log_key)
+        self.tokens = {
+            member: live.service.tokens.create(f"{name}-{member}", "reader", party=member)
+            for member in MEMBERS
+        }
         self._closing = ExitStack()
 
     def open(self, signer: Signer, client: type[Any] | None = None, **settings: Any) -> Any:
-        """Open a client with a memory of its own; it is closed with the parties."""
+        """Open a client with a memory of its own; it is closed with the parties.
+
+        It reads as the member whose key it has; as acme, if it is nobody's yet.
+        """
+        keys = (*self.stewards.items(), *self.agents.items())
+        member = next((name for name, each in keys if each.key == signer.key), MEMBERS[0])
         given: dict[str, Any] = {
-            "token": self.live.tokens["reader"],
+            "token": self.tokens[member],
             "log_key": self.log_key,
             "state_dir": self._folder / signer.key[-12:],
             "patience_s": 5.0,
