@@ -8,6 +8,7 @@ them read and compute at a time, while the others look how far it came.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -32,6 +33,8 @@ _CHUNK = 500
 _GROUP_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.2
 _HURRY_S = 0.005
+_LOOK_SHARE = 20
+"""All ledgers are looked at, one after the other, in one part of the time in so many."""
 _CONSTITUTIONS = 1_000
 """Ledgers whose constitution is kept between two looks; another one is read anew."""
 
@@ -45,6 +48,7 @@ class Follower:
         self._changed = threading.Condition()
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
+        self._rung: set[int] = set()
         self._hurried = 0
         self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
         self._closing = False
@@ -73,6 +77,7 @@ class Follower:
         """Say that a ledger has grown; other processes' growth is found by looking."""
         with self._changed:
             self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
+            self._rung.add(ledger_id)
             self._changed.notify_all()
 
     def sizes(self) -> dict[int, int]:
@@ -102,8 +107,15 @@ class Follower:
     # --- the thread --------------------------------------------------------------
 
     def _work(self) -> None:
+        look_at = 0.0
         while not self._closing:
-            self.failure = self.catch_up()
+            began = time.monotonic()
+            if began < look_at:
+                self.failure = self._fill_those(self._take_rung()) or self.failure
+            else:
+                self.failure = self.catch_up()
+                # Of ten thousand ledgers few grow: looking at all of them has its share of time.
+                look_at = began + _LOOK_SHARE * (time.monotonic() - began)
             with self._changed:
                 # Views follow in their own time, so that appends have the processor; whoever
                 # waits for them makes them hurry.
@@ -118,16 +130,26 @@ class Follower:
         Views may lag: ground truth does not depend on them. One ledger's damage keeps no
         other's views waiting.
         """
-        failure: LedgerGridError | None = None
         try:
             with self._database.read() as tx:
                 sizes = store.read_sizes(tx)
         except StorageError as error:
             return error
         with self._changed:
+            self._rung.clear()
             for ledger_id, size in sizes.items():
                 self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
+        return self._fill_those(sizes)
+
+    def _take_rung(self) -> dict[int, int]:
+        """Return the sizes of ledgers that grew in this process, or are not filled up yet."""
+        with self._changed:
+            rung, self._rung = self._rung, set()
+            return {ledger_id: self._sizes[ledger_id] for ledger_id in rung}
+
+    def _fill_those(self, sizes: Mapping[int, int]) -> LedgerGridError | None:
+        failure: LedgerGridError | None = None
         for ledger_id, size in sizes.items():
             try:
                 if self._filled.get(ledger_id, 0) != size:
@@ -177,6 +199,8 @@ class Follower:
     def _note_filled(self, ledger_id: int, size: int) -> None:
         with self._changed:
             self._filled[ledger_id] = size
+            if size < self._sizes.get(ledger_id, 0):
+                self._rung.add(ledger_id)
             self._changed.notify_all()
 
 

@@ -32,12 +32,14 @@ from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, F
 from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.signer_memory import SignerMemory
+from ledger_core.storage.signer_memory import Signed, SignerMemory
 from ledger_core.storage.store import Head, LedgerRow, NewEntry
 from ledger_core.storage.views import Views
 from ledger_core.witnessed import LATE_MS, Witnessed
 
 _OPEN_LEDGERS = 20_000
+_CHECKED_AGAIN = 100
+"""Of the ledgers found to continue what was signed, so many are checked in full each time."""
 
 
 class Ledgers:
@@ -61,6 +63,7 @@ class Ledgers:
         self._prefix = origin_prefix or f"ledgergrid.local/{keyring.service_name()}"
         self._lock = threading.Lock()
         self._open: dict[str, Ledger] = {}
+        self._checked: dict[str, Signed] = {}
         self.witnessed = Witnessed(witness_policy, clock, witness_late_ms)
         self.views = Views(database)
         self.follower = Follower(database, self.views)
@@ -171,21 +174,43 @@ class Ledgers:
         return {x.name: x.read_only for x in ledgers if x.read_only is not None}
 
     def check_signed(self) -> list[ForkError]:
-        """Compare every ledger with what was signed last; return what does not continue it."""
+        """Compare every ledger with what was signed last; return what does not continue it.
+
+        Sizes are compared each time. Roots are computed anew where something was signed since,
+        and for some of the others, those first that were not looked at for longest.
+        """
         signed = self._memory.recall_all()
         with self._database.read() as tx:
             heads = {row.origin: (row, head) for row, head in store.read_all_heads(tx)}
         found: list[ForkError] = []
+        skipped = self._find_checked(signed)
         for origin, last in signed.items():
             if origin not in heads:
                 found.append(ForkError(f"{origin}: signed up to {last.size}, not in the database"))
                 continue
             row, head = heads[origin]
+            if origin in skipped and head.size >= last.size:
+                continue
             try:
                 check_continues(self._database, row, head, last)
             except ForkError as error:
                 found.append(error)
+            else:
+                self._note_checked(origin, last)
         return found
+
+    def _find_checked(self, signed: dict[str, Signed]) -> set[str]:
+        """Return the ledgers whose roots need not be computed this time."""
+        with self._lock:
+            checked = [
+                origin for origin, last in self._checked.items() if signed.get(origin) == last
+            ]
+        return set(checked[_CHECKED_AGAIN:])
+
+    def _note_checked(self, origin: str, signed: Signed) -> None:
+        with self._lock:
+            self._checked.pop(origin, None)
+            self._checked[origin] = signed
 
 
 def _charter(

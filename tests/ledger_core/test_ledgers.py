@@ -22,6 +22,7 @@ from ledger_core.formats.entry import NO_PREVIOUS, parse_entry
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.ledger import Ledger
 from ledger_core.records.types.charter import Charter
+from ledger_core.storage.signer_memory import Signed
 from tests.support.invariants import check_everything
 from tests.support.ledgers import (
     Author,
@@ -257,3 +258,19 @@ def test_a_database_that_goes_back_under_a_running_service_stops_its_appends(
     with pytest.raises(ForkError, match="went back"):
         ledger.append([author.note()])
     assert isinstance(ledger.read_only, ForkError)
+
+
+def test_of_many_ledgers_each_is_compared_in_full_again_sooner_or_later(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger_core.ledgers._CHECKED_AGAIN", 1)
+    replica = service.open()
+    ledgers = [replica.ledgers.create(f"main-{n}") for n in range(4)]
+    origins = [ledger.origin for ledger in ledgers if ledger.checkpoint()]
+    assert replica.ledgers.check_signed() == []
+    forked = Signed(1, bytes(32))
+    assert replica.memory.advance(origins[2], replica.memory.recall(origins[2]), forked)
+    assert len(replica.ledgers.check_signed()) == 1
+    # As if it had continued what was signed when it was compared last.
+    replica.ledgers._note_checked(origins[2], forked)
+    assert sum(len(replica.ledgers.check_signed()) for _ in origins) >= 1
