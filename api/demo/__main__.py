@@ -1,21 +1,21 @@
-"""The story: a fresh service, an agent at work, receipts, an archive, an auditor, a forger."""
+"""The story: a fresh service, an agent at work, receipts, an archive, an auditor, a forger.
+
+The second act, of organisations that do not trust each other, is in consortium.py.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from api.demo import exchanges, forger, service
+from api.demo import consortium, exchanges, forger, service
 from api.demo.service import Service
+from api.demo.telling import check_offline, expect, say, step
 from ledger_core.clock import format_time, now_ms
 from ledgergrid import Ledger, Receipt, Signer
-from verifier.__main__ import main as verify
 
 _SESSION = "demo-session"
 
@@ -26,6 +26,9 @@ def main() -> int:
     try:
         with service.running(folder) as running:
             _tell(running, folder)
+            parties = consortium.found(running, folder)
+        with consortium.witnessed(parties) as running:
+            consortium.tell(running, parties)
             if sys.stdin.isatty() and sys.stdout.isatty():
                 _linger(running)
     finally:
@@ -56,16 +59,16 @@ def _tell(running: Service, folder: Path) -> None:
         running.command("export", "--out", str(archive))
     _check_bodies(archive)
     with step("and verifies it offline: no network, no server, only the file and the log's key"):
-        code, report = _verify(archive, policy)
+        code, report = check_offline(archive, policy)
         say(report)
-        _expect(code, 0)
+        expect(code, 0)
     forged = folder / "forged.zip"
     where = forger.change_one_byte(archive, forged)
     with step(f"A forger changes one byte of a copy ({where}). The verifier says:"):
-        code, report = _verify(forged, policy)
+        code, report = check_offline(forged, policy)
         say("\n".join(line for line in report.split("\n") if line.startswith("FAIL")))
         say(report[report.index("NOT VERIFIED") : report.index("Not proven")])
-        _expect(code, 1)
+        expect(code, 1)
     say("The change was found. The original still verifies; nobody had to be trusted for that.")
 
 
@@ -131,44 +134,15 @@ def _all_receipts(outcomes: Sequence[Receipt | Exception]) -> list[Receipt]:
     return [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
 
 
-def _verify(archive: Path, policy: Path) -> tuple[int, str]:
-    """Run the verifier as its command would; return exit code and report."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = verify([str(archive), "--trust", str(policy)])
-    return code, printed.getvalue()
-
-
-def _expect(code: int, wanted: int) -> None:
-    if code != wanted:
-        raise SystemExit(f"the verifier ended with {code}, expected {wanted}")
-
-
 def _linger(running: Service) -> None:
     say(f"The service keeps running at {running.url} until you press Ctrl-C. Try:")
     say(f"   curl -H 'Authorization: Bearer {running.token}' \\")
     say(f"        {running.url}/api/v1/ledgers/main/entries?type=agent.decision/1")
+    say(f"        {running.url}/api/v1/ledgers/{consortium.SHARED}/proposals?state=confirmed")
     try:
         running.wait()
     except KeyboardInterrupt:
         say("Stopped.")
-
-
-class _Took:
-    seconds = 0.0
-
-
-@contextlib.contextmanager
-def step(what: str) -> Iterator[_Took]:
-    """Say what happens and how long it took."""
-    print(f"\n* {what} …", flush=True)
-    took, began = _Took(), time.perf_counter()
-    yield took
-    took.seconds = time.perf_counter() - began
-    print(f"   done in {took.seconds:.2f} s", flush=True)
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

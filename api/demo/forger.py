@@ -9,6 +9,7 @@ from typing import Any
 
 from api.demo.exchanges import body_bytes
 from ledger_core.formats.archive import Frame, format_frame, payloads_name, read_frames
+from ledger_core.formats.record import Part
 
 _FIRST = payloads_name(0)
 
@@ -32,18 +33,31 @@ def change_one_byte(archive: Path, forged: Path) -> str:
     """Copy an archive with the last byte of one payload changed; say which."""
     frames = list(_frames(archive))
     target = next(frame for frame in frames if frame.name == "response" and frame.part)
+    _copy(archive, forged, (_change(frame, target) for frame in frames))
+    return f"in the answer of entry {target.index}"
+
+
+def change_text(archive: Path, forged: Path, before: bytes, after: bytes) -> None:
+    """Copy an archive with other words in every payload that has them."""
+    _copy(archive, forged, (_reword(frame, before, after) for frame in _frames(archive)))
+
+
+def _copy(archive: Path, forged: Path, payloads: Iterable[bytes]) -> None:
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(forged, "w") as copy:
         for name in source.namelist():
-            data = source.read(name)
-            if name == _FIRST:
-                data = b"".join(_change(frame, target) for frame in frames)
-            copy.writestr(name, data)
-    return f"in the answer of entry {target.index}"
+            copy.writestr(name, b"".join(payloads) if name == _FIRST else source.read(name))
 
 
 def _change(frame: Frame, target: Frame) -> bytes:
     raw = format_frame(frame)
     return raw[:-1] + bytes([raw[-1] ^ 1]) if frame == target else raw
+
+
+def _reword(frame: Frame, before: bytes, after: bytes) -> bytes:
+    if frame.part is not None:
+        part = Part(frame.part.salt, frame.part.data.replace(before, after))
+        frame = Frame(frame.index, frame.name, part)
+    return format_frame(frame)
 
 
 def _frames(archive: Path) -> Iterable[Frame]:

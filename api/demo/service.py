@@ -44,31 +44,41 @@ class Service:
 
     def describe(self, ledger: str) -> Mapping[str, Any]:
         """Return what the service says of a ledger: origin, log key, size."""
-        answer = httpx.get(
-            f"{self.url}/api/v1/ledgers/{ledger}", headers={"Authorization": f"Bearer {self.token}"}
-        )
+        return self.get(f"/api/v1/ledgers/{ledger}")
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.get(self.url + path, headers=headers)
         answer.raise_for_status()
-        described: Mapping[str, Any] = answer.json()
-        return described
+        found: Mapping[str, Any] = answer.json()
+        return found
 
     def wait(self) -> None:
         self.process.wait()
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Service]:
-    """Start a fresh service in ``folder``; stop it at the end."""
+def running(
+    folder: Path, *options: str, admin: str = "demo", **environment: str
+) -> Iterator[Service]:
+    """Start a service on what is in ``folder``, perhaps nothing; stop it at the end.
+
+    ``admin`` names its admin's token, which is a new one at each start.
+    """
     port = _free_port()
     log = (folder / "service.log").open("wb")
     words = ["serve", "--data", str(folder / "data"), "--port", str(port), *options]
     process = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", *words], stdout=log, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "api.cli", *words],
+        env={**os.environ, **environment},
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, process, folder / "service.log")
         data = str(folder / "data")
-        token = command("token", "create", "demo", "--role", "admin", "--data", data)
+        token = command("token", "create", admin, "--role", "admin", "--data", data)
         yield Service(url, token, process)
     finally:
         process.terminate()

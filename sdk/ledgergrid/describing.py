@@ -27,7 +27,7 @@ def describe(proposal: Proposal, decision: Decision, key: str, role: str | None 
     body = msgspec.json.encode(proposal.endorsement(decision, role)).decode()
     lines = [
         *_describe_entry(proposal),
-        *(f"policy    {line}" for each in proposal.policies.items() for line in _policy(*each)),
+        *(line for each in proposal.policies.items() for line in _describe_policy(*each)),
         f"ends at   {proposal.ends_at}",
         f"state     {proposal.told.state}, says the ledger; {_voices(proposal)}",
         "",
@@ -85,8 +85,8 @@ def printable(text: str) -> str:
     )
 
 
-def _policy(policy_hash: str, policy: Policy) -> Iterator[str]:
-    yield f"{policy.name} {policy_hash}"
+def _describe_policy(policy_hash: str, policy: Policy) -> Iterator[str]:
+    yield f"policy    {policy.name} {policy_hash}"
     yield f"  for {', '.join(policy.governs)}: {describe_rule(policy.rule)}"
     counts = "counts" if policy.author_counts else "does not count"
     yield f"  counted by {policy.count_by}; the author {counts}; open for {policy.ttl_s} s"

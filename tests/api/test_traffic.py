@@ -71,4 +71,7 @@ def test_the_demo_tells_its_story_to_the_end(
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     assert main() == 0
-    assert "The change was found" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "The change was found" in told
+    assert "VERIFIED. L2" in told
+    assert "whoever says otherwise is caught" in told
