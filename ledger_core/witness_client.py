@@ -10,6 +10,7 @@ Source: https://c2sp.org/tlog-witness, docs/spec/witness.md
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ _AHEAD_S = 300
 _BEHIND_S = 86_400
 _TOLD_CHARS = 200
 _BUSY = (408, 425, 429)
+_HEADERS = {"Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,19 @@ class WitnessClient:
     """One witness: where it is, and the keys it is known by (names as in the policy)."""
 
     def __init__(
-        self, url: str, keys: Mapping[str, AnyWitnessKey], http: httpx.Client, clock: Clock
+        self,
+        url: str,
+        keys: Mapping[str, AnyWitnessKey],
+        http: httpx.Client,
+        clock: Clock,
+        timeout_s: float,
     ) -> None:
         self.url = url.rstrip("/")
         self.keys = dict(keys)
         self.digests = tuple(key_digest(key) for key in keys.values())
         self._http = http
         self._clock = clock
+        self._timeout_s = timeout_s
         parsed = httpx.URL(self.url)
         if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
             raise SettingsError(f"witness {', '.join(keys)}: its URL must be http(s)://host…")
@@ -97,15 +105,20 @@ class WitnessClient:
     def _post(self, content: bytes) -> tuple[int, bytes]:
         """Send a request; return the status and, as far as the limit goes, the body."""
         body = b""
+        end_s = time.monotonic() + self._timeout_s
         try:
             with self._http.stream(
                 "POST",
                 f"{self.url}/add-checkpoint",
                 content=content,
-                headers={"Content-Type": "text/plain; charset=utf-8"},
+                headers=_HEADERS,
+                timeout=self._timeout_s,
             ) as answer:
-                for chunk in answer.iter_bytes():
+                # Raw: what is small on the way must not become large here.
+                for chunk in answer.iter_raw():
                     body += chunk
+                    if time.monotonic() > end_s:
+                        raise UnreachableError(f"its answer took longer than {self._timeout_s:g} s")
                     if len(body) > limits.COSIGNATURES_BYTES:
                         raise WitnessError(f"answered {answer.status_code} with too many bytes")
                 return answer.status_code, body

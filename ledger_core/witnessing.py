@@ -133,7 +133,6 @@ class Witnessing:
         self._clock = clock
         self._pace = pace or Pace()
         self._http = httpx.Client(
-            timeout=self._pace.timeout_s,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             headers={"User-Agent": "ledgergrid"},
         )
@@ -150,7 +149,7 @@ class Witnessing:
         self.failure: LedgerGridError | None = None
 
     def _meet(self, url: str, keys: dict[str, AnyWitnessKey]) -> _Witness:
-        client = WitnessClient(url, keys, self._http, self._clock)
+        client = WitnessClient(url, keys, self._http, self._clock, self._pace.timeout_s)
         patience = _Patience(self._pace.retry_s, self._pace.longest_retry_s)
         return _Witness(client, patience, ThreadPoolExecutor(_AT_ONCE, "witness"))
 

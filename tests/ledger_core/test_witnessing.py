@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ from tests.support.witnesses import FakeWitness, Said, keep_the_rules, policy_of
 
 FAST = Pace(
     interval_s=0.05,
-    timeout_s=2,
+    timeout_s=1,
     retry_s=0.05,
     longest_retry_s=0.2,
     refused_s=0.05,
@@ -213,6 +214,14 @@ def _endless(witness: FakeWitness, request: AddCheckpoint, new: Checkpoint) -> S
     return Said(200, b"x" * 200_000)
 
 
+def _slowly(witness: FakeWitness, request: AddCheckpoint, new: Checkpoint) -> Said:
+    return keep_the_rules(witness, request, new)._replace(drip_s=0.1)
+
+
+def _bomb(witness: FakeWitness, request: AddCheckpoint, new: Checkpoint) -> Said:
+    return Said(200, gzip.compress(bytes(20_000_000)), encoding="gzip")
+
+
 LIES: dict[str, tuple[Callable[[FakeWitness, AddCheckpoint, Checkpoint], Said], str]] = {
     "a forged line": (_forged, "does not verify"),
     "a cosignature of another checkpoint": (_of_another_checkpoint, "does not verify"),
@@ -222,6 +231,8 @@ LIES: dict[str, tuple[Callable[[FakeWitness, AddCheckpoint, Checkpoint], Said], 
     "nothing": (lambda w, r, n: Said(200), "does not verify"),
     "not a line": (lambda w, r, n: Said(200, b"yes\n"), "does not verify"),
     "too much": (_endless, "too many bytes"),
+    "byte by byte": (_slowly, "took longer than 1 s"),
+    "twenty megabytes, compressed": (_bomb, "does not verify"),
     "409 without a size": (lambda w, r, n: Said(409), "without the size"),
     "409 and words": (lambda w, r, n: Said(409, b"conflict"), "without the size"),
     "409 and the size it was asked from": (lambda w, r, n: Said(409, b"0\n"), "answered 409 to"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ class Said(NamedTuple):
     status: int
     body: bytes = b""
     media_type: str = "text/plain"
+    drip_s: float = 0.0
+    """How long each byte of the body takes."""
+    encoding: str = ""
 
 
 Answer = Callable[["FakeWitness", AddCheckpoint, Checkpoint], Said]
@@ -87,8 +91,14 @@ def serving(witness: FakeWitness, port: int = 0) -> Iterator[FakeWitness]:
             self.send_response(said.status)
             self.send_header("Content-Type", said.media_type)
             self.send_header("Content-Length", str(len(said.body)))
+            if said.encoding:
+                self.send_header("Content-Encoding", said.encoding)
             self.end_headers()
-            self.wfile.write(said.body)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                for at in range(0, len(said.body), 1 if said.drip_s else len(said.body) or 1):
+                    self.wfile.write(said.body[at : at + 1] if said.drip_s else said.body)
+                    self.wfile.flush()
+                    time.sleep(said.drip_s)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
