@@ -25,6 +25,7 @@ from api import logs, problems
 from api.bodies import BoundedBodies, Intake
 from api.metrics import Metrics
 from api.routes import (
+    anchors,
     archive,
     entries,
     governance,
@@ -57,6 +58,7 @@ _ROUTERS = (
     governance,
     entries,
     proofs,
+    anchors,
     archive,
     stream,
     static_log,

@@ -63,6 +63,34 @@ def show(
         _print(shown)
 
 
+@app.command("rotate-key")
+def rotate_key(
+    name: Annotated[str, typer.Argument(help="The ledger's name.")],
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Hand over to the log's next key; what the old one signed stays valid. Needs an admin."""
+    remote = Remote(url, token_file)
+    done = remote.post(f"/api/v1/ledgers/{name}/log-key", {}).json()
+    shown = remote.get(f"/api/v1/ledgers/{name}").json()
+    print(f"log key  {shown['log_key']} (since entry {done['index']})")
+
+
+@app.command()
+def anchor(
+    name: Annotated[str, typer.Argument(help="The ledger's name.")],
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Show where a closed ledger is anchored."""
+    shown = Remote(url, token_file).get(f"/api/v1/ledgers/{name}/anchor").json()
+    print(f"size     {shown['size']}")
+    print(f"parent   {shown['parent']}")
+    print(f"entry    {'not anchored yet' if shown['index'] is None else shown['index']}")
+    if shown["problem"]:
+        print(f"problem  {shown['problem']}")
+
+
 @app.command("list")
 def list_(url: Url = DEFAULT_URL, token_file: TokenFile = None) -> None:
     """List the ledgers that the token may see."""

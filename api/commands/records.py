@@ -75,12 +75,18 @@ def receipt(
     size: Annotated[
         int | None, typer.Option(min=1, help="Size of the checkpoint to prove it in.")
     ] = None,
+    anchored: Annotated[
+        bool, typer.Option("--anchored", help="Of a closed ledger: prove it in the parent's log.")
+    ] = False,
     ledger: LedgerName = DEFAULT_LEDGER,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Fetch an entry's receipt (C2SP tlog-proof)."""
-    path = f"/api/v1/ledgers/{ledger}/entries/{index}/receipt"
+    """Fetch an entry's receipt (C2SP tlog-proof), or one that leads to the parent's log."""
+    if anchored and size is not None:
+        raise SettingsError("an anchored receipt is of the size that is anchored")
+    path = f"/api/v1/ledgers/{ledger}/entries/{index}/"
+    path += "anchored-receipt" if anchored else "receipt"
     text = Remote(url, token_file).get(path, size=size).content
     if out is None:
         sys.stdout.buffer.write(text)

@@ -37,6 +37,20 @@ class LedgerInfo(BaseModel):
     charter: str = Field(description="leaf hash of entry 0: the ledger's identity")
 
 
+class NamedLogKey(BaseModel):
+    """A key of the log, and the entry that named it: it signs every larger size."""
+
+    since: int
+    log_key: str
+
+
+class LedgerDetails(LedgerInfo):
+    """One ledger, with the history of its log's key and its end."""
+
+    log_keys: list[NamedLogKey] = Field(description="all keys the log has had, oldest first")
+    closed_by: int | None = Field(description="entry that closed it; null while it is open")
+
+
 class LedgerList(BaseModel):
     ledgers: list[LedgerInfo]
     next: str | None = Field(description="give it as `after` for the next page")
@@ -167,10 +181,34 @@ def _to_founding(service: Service, new: NewLedger) -> Founding:
 @router.get(
     "/{ledger}", operation_id="get_ledger", responses=problems.responses(400, 401, 404)
 )  # fmt: skip
-def get_ledger(service: ServiceOf, request: Request, ledger: LedgerName) -> LedgerInfo:
-    """Show one ledger."""
+def get_ledger(service: ServiceOf, request: Request, ledger: LedgerName) -> LedgerDetails:
+    """Show one ledger, with the keys its log has had and whether it is closed."""
     found, _ = actors.open_ledger(service, request, ledger)
-    return describe_ledger(found)
+    keys = [NamedLogKey(since=index, log_key=vkey) for index, vkey in found.log_keys()]
+    return LedgerDetails(
+        **describe_ledger(found).model_dump(),
+        log_keys=keys,
+        closed_by=found.constitution().closed,
+    )
+
+
+@router.post(
+    "/{ledger}/log-key",
+    operation_id="rotate_log_key",
+    status_code=201,
+    response_model=AcknowledgementBody,
+    responses=problems.responses(400, 401, 403, 404, 409, 503),
+)
+def rotate_log_key(service: ServiceOf, request: Request, ledger: LedgerName) -> Response:
+    """Hand over to the log's next key: a `log.key/1` record, signed by both keys.
+
+    Needs an admin's token. Checkpoints that cover the record are signed by the new key.
+    """
+    found, actor = actors.open_ledger(service, request, ledger)
+    actors.check_role(actor, "admin", found)
+    done = found.rotate_log_key()
+    answer = AcknowledgementBody.model_validate(acknowledgement(done), from_attributes=True)
+    return Response(answer.model_dump_json(), status_of(done), media_type="application/json")
 
 
 @router.post(

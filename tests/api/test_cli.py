@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from ledger_core.formats.receipt import parse_receipt
+from ledger_core.policy.anchoring import parse_anchored
 
 COMMAND = (sys.executable, "-m", "api.cli")
 
@@ -117,6 +118,34 @@ def test_from_a_fresh_service_to_a_verified_archive(served: Shell) -> None:
     assert "FAIL" not in served.ok("doctor", "--data", "d")
     assert "may no longer write" in served.ok("key", "revoke", "agent.key", "--reason", "lost")
     assert "revoked" in served.refused(*note, "--data", "3")
+
+
+@pytest.mark.parametrize("served", [2], indirect=True, ids=["two-workers"])
+def test_a_local_ledger_is_closed_anchored_and_proved_and_the_logs_key_handed_over(
+    served: Shell,
+) -> None:
+    said = served.ok("keygen", "--out", "party.key", "--name", "party")
+    party = re.search(r"ed25519:\S+", said)
+    assert party
+    founding = {"keys": [{"key": party[0], "roles": ["agent"]}], "parties": [party[0]]}
+    (served.folder / "founding.json").write_text(json.dumps(founding))
+    local = ("--kind", "local", "--parent", "main", "--founding", "founding.json")
+    served.ok("ledger", "create", "deal", *local)
+    assert "not closed" in served.refused("ledger", "anchor", "deal")
+    append = ("append", "--signer", "party.key", "--ledger", "deal", "--data", "{}", "--type")
+    served.ok(*append, "closing/1")
+    assert "closed" in served.refused(*append, "note/1")
+    give_up_at = time.monotonic() + 30
+    while "entry    1\n" not in served.ok("ledger", "anchor", "deal"):
+        assert time.monotonic() < give_up_at
+    proof = parse_anchored(served.ok("receipt", "0", "--ledger", "deal", "--anchored").encode())
+    assert parse_receipt(proof.parent).index == 1
+    assert "Entries  0 to 1 of 2" in served.ok("export", "--ledger", "deal", "--out", "d.zip") + (
+        served.ok("verify", "d.zip")
+    )
+    before = served.ok("ledger", "show", "main")
+    assert "since entry 2" in served.ok("ledger", "rotate-key", "main")
+    assert served.ok("ledger", "show", "main") != before
 
 
 def test_a_second_service_on_the_same_file_is_refused(served: Shell) -> None:
