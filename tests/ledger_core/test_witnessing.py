@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -415,3 +416,39 @@ def test_an_archive_carries_the_cosignatures_of_its_checkpoint(
     trust = TrustPolicy([ledger.log_key], policy.witnesses, {}, policy.groups, policy.quorum)
     with zipfile.ZipFile(path) as archive:
         assert verify_trusted(archive.read("checkpoint"), trust).quorum_met
+
+
+def test_a_database_and_a_memory_that_both_went_back_are_shown_by_the_witness(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """The signer's memory sees nothing of it: it is as old as the database."""
+    witness = FakeWitness("witness.example/one", 21)
+    backup = tmp_path / "backup"
+    with a_service(sqlite_url, tmp_path) as service, serving(witness):
+        with witnessing(service, policy_of(witness)) as replica:
+            ledger = replica.ledgers.create("main")
+            author = register(ledger)
+            append_notes(ledger, author, 5)
+            wait_until_witnessed(ledger)
+        service.close()
+        backup.mkdir()
+        files = [x for x in tmp_path.iterdir() if x.suffix == ".db" and "views" not in x.name]
+        for file in files:
+            shutil.copy(file, backup)
+        with witnessing(service, policy_of(witness)) as replica:
+            append_notes(replica.ledgers.get("main"), author, 5)
+            wait_until_witnessed(replica.ledgers.get("main"))
+        service.close()
+        for file in files:
+            shutil.copy(backup / file.name, file)
+        with witnessing(service, policy_of(witness)) as replica:
+            ledger = replica.ledgers.get("main")
+            assert replica.ledgers.check_signed() == []
+            before = ledger.witness_status().witnessed
+            append_notes(ledger, author, 1)
+            status = wait_until(ledger, lambda s: s.witnesses[0].error is not None)
+            assert "lost its newest entries" in str(status.witnesses[0].error)
+            # Growing past what the witness saw does not help: the history is another one.
+            append_notes(ledger, author, 20)
+            wait_until(ledger, lambda s: "proof" in str(s.witnesses[0].error))
+            assert ledger.witness_status().witnessed == before

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 from ledger_core.clock import now_ms
+from ledger_core.errors import ProofError
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.note import parse_note
@@ -45,7 +46,10 @@ def keep_the_rules(witness: FakeWitness, request: AddCheckpoint, new: Checkpoint
     if request.old_size != known.size:
         return Said(409, format_size(known.size), SIZE_MEDIA_TYPE)
     if known.size:
-        tree.check_consistency(known.size, new.size, known.root, new.root, request.proof)
+        try:
+            tree.check_consistency(known.size, new.size, known.root, new.root, request.proof)
+        except ProofError:
+            return Said(422, b"bad consistency proof")
     witness.known[new.origin] = new
     return witness.cosign(request)
 
