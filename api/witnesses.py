@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from api import logs
 from api.settings import PREFIX, Settings
 from ledger_core import limits
 from ledger_core.cosigner import Cosigner
@@ -52,7 +53,12 @@ def open_witnessing(settings: Settings, ledgers: Ledgers, database: Database) ->
         timeout_s=settings.witness_timeout_s,
         retry_s=settings.witness_interval_s,
     )
-    return Witnessing(ledgers, database, policy, pace)
+    return Witnessing(ledgers, database, policy, pace, on_failure=_tell)
+
+
+def _tell(error: LedgerGridError) -> None:
+    """What witnesses do wrong is stored and shown; this is what keeps us from asking them."""
+    logs.log.warning("witnesses could not be asked", code=error.code, reason=str(error))
 
 
 def _read(path: str, name: str, limit: int) -> bytes:

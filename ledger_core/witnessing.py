@@ -21,7 +21,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -127,10 +127,12 @@ class Witnessing:
         policy: TrustPolicy,
         pace: Pace | None = None,
         clock: Clock = now_ms,
+        on_failure: Callable[[LedgerGridError], None] = lambda error: None,
     ) -> None:
         self._ledgers = ledgers
         self._database = database
         self._clock = clock
+        self._on_failure = on_failure
         self._pace = pace or Pace()
         self._http = httpx.Client(
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
@@ -178,6 +180,7 @@ class Witnessing:
             except LedgerGridError as error:
                 # The next term begins from what is stored.
                 self.failure = error
+                self._on_failure(error)
             self._closing.wait(self._pace.interval_s)
 
     def _serve_term(self) -> None:

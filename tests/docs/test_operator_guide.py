@@ -12,14 +12,19 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from ledger_core.cosigner import Cosigner
+from ledger_core.errors import InconsistentError
 from ledger_core.keyring import Keyring
 from ledger_core.ledgers import Ledgers
+from ledger_core.storage import cosignatures
+from ledger_core.storage.cosignatures import NO_LEDGER, Trouble
 from ledger_core.storage.database import open_database
 from ledger_core.storage.guards import check_guards
 from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.tokens import Tokens
 from tests.docs.pages import blocks, read
 from tests.support.ledgers import SECRET, append_notes, register
+from tests.support.logs import OtherLog
 from tests.support.postgresql import Server
 
 PAGE: Final = read("docs/guides/operator.md")
@@ -39,6 +44,16 @@ HISTORY: Final = (
     "ALTER TABLE entries DISABLE TRIGGER ALL",
     "DROP TABLE payloads",
     "DROP FUNCTION refuse_change CASCADE",
+)
+
+WITNESSED: Final = (
+    "UPDATE cosignatures SET line = ''",
+    "DELETE FROM cosignatures",
+    "DELETE FROM witnessed",
+    "UPDATE cosigned SET size = 1",
+    "DELETE FROM cosigned",
+    "DELETE FROM equivocations",
+    "TRUNCATE cosigned",
 )
 
 
@@ -78,6 +93,22 @@ def test_the_restricted_role_serves_and_cannot_rewrite_history(
         Tokens(database).revoke("reader")
         check_guards(database)
         assert [attempt for attempt in HISTORY if succeeds(attempt, restricted_url)] == []
+
+
+def test_the_restricted_role_can_be_a_witness_and_be_witnessed(restricted_url: str) -> None:
+    log = OtherLog()
+    signers = Keyring(SECRET).witness_signers("witness.example")
+    with closing(open_database(restricted_url)) as database:
+        witness = Cosigner(database, signers, {log.origin: [log.key]})
+        witness.add_checkpoint(log.request(0, 5))
+        witness.add_checkpoint(log.request(5, 9))
+        with pytest.raises(InconsistentError):
+            witness.add_checkpoint(OtherLog(fork_at=3).request(9, 9))
+        assert len(witness.equivocations()) == 1
+        for error in ("away", ""):
+            with database.write() as tx:
+                cosignatures.put_error(tx, Trouble(NO_LEDGER, bytes(32), error, 1))
+        assert [attempt for attempt in WITNESSED if succeeds(attempt, restricted_url)] == []
 
 
 def succeeds(statement: str, url: str) -> bool:
