@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from tests.vectors import (
+    anchor,
     archive,
     entry,
     governance,
@@ -29,6 +30,7 @@ FILES: dict[str, ModuleType] = {
     "entry": entry,
     "note-and-checkpoint": notes,
     "receipt": receipt,
+    "anchor": anchor,
     "trust-policy": trust_policy,
     "witness": witness,
     "submission": submission,

@@ -26,6 +26,7 @@ from ledger_core.formats import (
 )
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
+from ledger_core.policy import anchoring
 from ledger_core.policy.assembly import Act, Assembly, Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.policy.proposals import hash_policies
@@ -244,6 +245,21 @@ def _check_receipt(given: Given) -> None:
     receipt.check_receipt(parsed, leaf, checkpoint.parse_checkpoint(text))
 
 
+def _parse_anchored(given: Given) -> anchoring.AnchoredReceipt:
+    raw = read(given["receipt"])
+    parsed = anchoring.parse_anchored(raw)
+    assert anchoring.format_anchored(parsed) == raw
+    return parsed
+
+
+def _check_anchored(given: Given) -> dict[str, Any]:
+    parsed = _parse_anchored(given)
+    text = note.parse_note(anchoring.parent_checkpoint_of(parsed)).text
+    parent = checkpoint.parse_checkpoint(text)
+    anchor = anchoring.check_anchored(parsed, read(given["leaf"]), parent)
+    return {"origin": anchor.origin, "size": anchor.size, "charter": anchor.charter}
+
+
 def _parse_trust_policy(given: Given) -> None:
     trust_policy.parse_trust_policy(read(given["policy"]))
 
@@ -454,6 +470,8 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "verify_cosignature": _verify_cosignature,
     "parse_receipt": _silently(_parse_receipt),
     "check_receipt": _check_receipt,
+    "parse_anchored": _silently(_parse_anchored),
+    "check_anchored": _check_anchored,
     "parse_trust_policy": _parse_trust_policy,
     "parse_witness_policy": _parse_witness_policy,
     "verify_trusted": _verify_trusted,

@@ -11,6 +11,7 @@ import pytest
 from ledger_core import limits
 from ledger_core.formats.record import format_record
 from tests.vectors import (
+    anchor,
     archive,
     entry,
     governance_types,
@@ -34,6 +35,7 @@ EXAMPLES = {
     "entry": entry.leaf(*entry.LINES),
     "note-and-checkpoint": notes.cosign(notes.TALL_NOTE, WITNESS),
     "receipt": receipt.RECEIPT,
+    "anchor": anchor.RECEIPT,
     "trust-policy": trust_policy.TWO_OF_THREE.encode(),
     "witness": witness.REQUEST,
     "submission": json.dumps(submission.make(), indent=2).encode(),
@@ -48,6 +50,7 @@ LIMITS = {
     "entry": "ENTRY_BYTES ORIGIN_CHARS",
     "note-and-checkpoint": "NOTE_BYTES NOTE_SIGNATURES",
     "receipt": "NOTE_BYTES PROOF_HASHES",
+    "anchor": "PROOF_HASHES",
     "trust-policy": "POLICY_BYTES POLICY_LINES POLICY_NAMES",
     "witness": "ADD_CHECKPOINT_BYTES COSIGNATURES_BYTES PROOF_HASHES NOTE_SIGNATURES "
     "LOG_LIST_BYTES LOG_LIST_LOGS",
