@@ -12,7 +12,7 @@ import io
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from hashlib import sha256
 
@@ -205,14 +205,25 @@ class Exporter:
             )
         if len(stored) != stop - start:
             raise IntegrityError(f"entries are missing between {start} and {stop - 1}")
-        entries = [_see(entry) for entry in stored]
+        seen = map(_see, stored)
+        entries = [entry for entry in seen if reader.sees(entry.subject)]
         for entry in entries:
             self._by_type[entry.record.type] += 1
             rows.add(entry)
-        self._counts["entries"] += len(entries)
-        bundle = format_bundle(entry.leaf for entry in stored)
-        yield from self._add(archive.entries_name(segment), [bundle])
+        self._counts["entries"] += len(stored)
+        yield from self._add_leaves(segment, stored, {entry.index for entry in entries})
         yield from self._add(archive.payloads_name(segment), self._frames(entries, reader))
+
+    def _add_leaves(
+        self, segment: int, stored: Sequence[StoredEntry], shown: Set[int]
+    ) -> Iterator[bytes]:
+        """Add the bundle, and of what is withheld from it the leaf hashes."""
+        bundle = format_bundle(each.leaf if each.index in shown else b"" for each in stored)
+        yield from self._add(archive.entries_name(segment), [bundle])
+        withheld = [each.leaf_hash for each in stored if each.index not in shown]
+        if withheld:
+            self._counts["entries_withheld"] += len(withheld)
+            yield from self._add(archive.withheld_name(segment), [b"".join(withheld)])
 
     def _frames(self, entries: Iterable[_Entry], reader: Standpoint) -> Iterator[bytes]:
         for group in _groups(entries):
@@ -261,6 +272,7 @@ class Exporter:
                 parts_present=self._counts["present"],
                 parts_withheld=self._counts["withheld"],
                 by_type=dict(sorted(self._by_type.items())),
+                entries_withheld=self._counts["entries_withheld"],
             ),
             exported_by=ids.format_key(self._operator.public_key),
             exported_at=format_time(self._clock()),

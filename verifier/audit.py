@@ -66,7 +66,7 @@ class Verdict:
     """How many ended how; ``open`` are those that did not."""
     equivocations: int = 0
     not_judged: int = 0
-    """Entries that speak of proposals from before the range."""
+    """Entries that speak of proposals which the archive does not show."""
     is_trusted: bool = False
     is_witnessed: bool = False
 
@@ -157,7 +157,14 @@ class Audit:
         for finding in checks.compare_names(declared.keys(), there):
             self._findings.add(finding)
         self._files = {name: file for name, file in declared.items() if name in there}
-        used = ("entries/", "payloads/", "context/", archive.CHECKPOINT, archive.RANGE_PROOF)
+        used = (
+            "entries/",
+            "payloads/",
+            "withheld/",
+            "context/",
+            archive.CHECKPOINT,
+            archive.RANGE_PROOF,
+        )
         others = [file for name, file in self._files.items() if not name.startswith(used)]
         self._large = [file for file in others if file.size > SMALL_BYTES]
         small = (file for file in others if file.size <= SMALL_BYTES)
@@ -247,6 +254,7 @@ class Audit:
                 end=end,
                 entries=self._files.get(archive.entries_name(first)),
                 payloads=self._files.get(archive.payloads_name(first)),
+                withheld=self._files.get(archive.withheld_name(first)),
                 spreader=self._spreader,
                 wants_leaves=evidence.wants(start, end),
             )

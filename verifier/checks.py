@@ -112,7 +112,11 @@ def find_context_index(name: str, manifest: Manifest) -> int:
     return index
 
 
-_SEGMENT_NAMES = {"entries": archive.entries_name, "payloads": archive.payloads_name}
+_SEGMENT_NAMES = {
+    "entries": archive.entries_name,
+    "payloads": archive.payloads_name,
+    "withheld": archive.withheld_name,
+}
 
 
 def _index_in(file_name: str) -> int:
@@ -373,7 +377,7 @@ def check_context(index: int, receipt: Receipt, leaf: bytes, signed: bytes) -> N
 def check_counts(manifest: Manifest, found: archive.Counts) -> None:
     """13: what was found is what the manifest counts."""
     claimed = manifest.counts
-    for field in ("entries", "context", "parts_present", "parts_withheld"):
+    for field in ("entries", "entries_withheld", "context", "parts_present", "parts_withheld"):
         expected, got = getattr(claimed, field), getattr(found, field)
         if expected != got:
             refute(13, f"counts.{field}", expected, got, Likely.CLAIM)

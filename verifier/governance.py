@@ -85,6 +85,10 @@ class Governance:
         """Count proposals by how they ended."""
         return Counter(each.verdict or "open" for each in self._assembly.proposals.values())
 
+    def allow_gaps(self) -> None:
+        """Say that entries are not shown, so that others may speak of what is not there."""
+        self._is_partial = True
+
     # --- before the range --------------------------------------------------------
 
     def replay_context(self, decrees: Iterable[Decree], stamps: Stamps, findings: Findings) -> None:
@@ -152,7 +156,7 @@ class Governance:
         if assembly.due and act.index != self._due_at:
             self.check_due()
         checks.check_author(act.index, act.author, self.constitution, act.kind)
-        if self._is_of_something_earlier(act):
+        if self._is_of_something_unseen(act):
             self.not_judged += 1
             if isinstance(act.payload.get("body"), Outcome):
                 self._replay(act)
@@ -168,9 +172,14 @@ class Governance:
         assembly.take(act, policy)
         self._due_at = act.index + 1
 
-    def _is_of_something_earlier(self, act: Act) -> bool:
-        """Say whether an entry speaks of a proposal from before the range, which is not shown."""
+    def _is_of_something_unseen(self, act: Act) -> bool:
+        """Say whether an entry speaks of what the archive does not show.
+
+        That is a proposal from before the range or withheld, or endorsements of such a one.
+        """
         known = self._assembly.proposals
+        if isinstance(act.payload.get("body"), Equivocation) and not self._assembly.due:
+            return self._is_partial
         named = named_proposals(act.kind, act.payload)
         return self._is_partial and any(each not in known for each in named)
 

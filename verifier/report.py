@@ -58,11 +58,16 @@ def not_proven(verdict: Verdict, options: Options) -> list[str]:
             )
         if verdict.not_judged:
             gaps.append(
-                f"what {verdict.not_judged} entries say of proposals from before the range: "
+                f"what {verdict.not_judged} entries say of proposals that are not shown: "
                 "whether these ended as agreed"
             )
         if (scope.start, scope.end) != (0, scope.size):
             gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
+        if counts.entries_withheld:
+            gaps.append(
+                f"what {counts.entries_withheld} withheld entries are: only that they are in "
+                "the log, and where; a revocation or a change of members could be among them"
+            )
         if counts.parts_withheld:
             gaps.append(f"what {counts.parts_withheld} withheld payload parts say")
     if not options.evidence:

@@ -31,6 +31,7 @@ from verifier.totals import Totals
 _TIME_CHARS: Final = len("2026-08-01T10:11:12.345Z")
 _TAIL_CHARS: Final = _TIME_CHARS + len("\n") + 88 + len("\n\n")
 _NEWLINE: Final = ord("\n")
+_WITHHELD_BYTES: Final = limits.ARCHIVE_SEGMENT_ENTRIES * tree.HASH_BYTES
 
 
 Signed = tuple[bytes, bytes]
@@ -46,6 +47,7 @@ class Task:
     end: int
     entries: File | None
     payloads: File | None
+    withheld: File | None
     spreader: int
     wants_leaves: bool = False
 
@@ -78,12 +80,13 @@ def check_segment(source: Source, task: Task) -> Outcome:
             checks.refute(
                 3, "entries", "a file of entries", "none", Likely.TRUNCATED, index=task.start
             )
+        hidden = _read_withheld(source, task)
         if task.payloads is None:
-            _check_entries(source, task.entries, outcome, Frames(iter(())))
+            _check_entries(source, task.entries, outcome, Frames(iter(())), hidden)
         else:
             with reading(source, task.payloads) as stream:
                 frames = Frames(archive.read_frames(cast(BinaryIO, stream)))
-                _check_entries(source, task.entries, outcome, frames)
+                _check_entries(source, task.entries, outcome, frames, hidden)
                 frames.check_end(task.end)
     except Refuted as refuted:
         outcome.findings.add(refuted.finding)
@@ -116,8 +119,18 @@ def damage(error: DamagedError) -> Finding:
     )
 
 
-def _check_entries(source: Source, file: File, outcome: Outcome, frames: Frames) -> None:
-    walk = Walk(outcome, frames)
+def _read_withheld(source: Source, task: Task) -> bytes:
+    """Return the leaf hashes of the segment's withheld entries, end to end."""
+    if task.withheld is None:
+        return b""
+    with reading(source, task.withheld) as stream:
+        return stream.read(_WITHHELD_BYTES)
+
+
+def _check_entries(
+    source: Source, file: File, outcome: Outcome, frames: Frames, hidden: bytes
+) -> None:
+    walk = Walk(outcome, frames, hidden)
     try:
         with reading(source, file) as stream:
             try:
@@ -190,10 +203,14 @@ class Frames:
 
 
 class Walk:
-    """Steps from entry to entry and checks each against the one before."""
+    """Steps from entry to entry and checks each against the one before.
 
-    def __init__(self, outcome: Outcome, frames: Frames) -> None:
+    ``hidden``: leaf hashes of the entries that are withheld, in order.
+    """
+
+    def __init__(self, outcome: Outcome, frames: Frames, hidden: bytes = b"") -> None:
         self.index = outcome.task.start
+        self._hidden = hidden
         self._task, self._outcome, self._frames = outcome.task, outcome, frames
         self._hashes: list[bytes] = []
         self._times = array("q")
@@ -202,6 +219,9 @@ class Walk:
     def step(self, leaf: bytes) -> None:
         if len(self._hashes) >= limits.ARCHIVE_SEGMENT_ENTRIES:
             raise MalformedError("there are more entries than a segment has")
+        if not leaf:
+            self._pass_over()
+            return
         signed = self._quick(leaf) or self._thorough(leaf)
         if signed is not None:
             outcome, frames = self._outcome, self._frames
@@ -209,6 +229,18 @@ class Walk:
                 self.index, signed, self._task.origin, frames, outcome.findings, outcome.totals
             )
         self._hashes.append(tree.leaf_hash(leaf))
+        self._times.append(self._outcome.last_time)
+        self.index += 1
+
+    def _pass_over(self) -> None:
+        """Take a withheld entry: of it there is no more than its place and its leaf hash."""
+        at = self._outcome.totals.entries_withheld * tree.HASH_BYTES
+        leaf_hash = self._hidden[at : at + tree.HASH_BYTES]
+        if len(leaf_hash) != tree.HASH_BYTES:
+            found = "a place without one"
+            checks.refute(5, "withheld", "a leaf hash", found, Likely.TRUNCATED, index=self.index)
+        self._outcome.totals.entries_withheld += 1
+        self._hashes.append(leaf_hash)
         self._times.append(self._outcome.last_time)
         self.index += 1
 
@@ -268,6 +300,9 @@ class Walk:
             likely = Likely.TRUNCATED if len(hashes) < expected else Likely.MOVED
             index = task.start + min(len(hashes), expected - 1)
             checks.refute(5, "entries in this segment", expected, found, likely, index=index)
+        if len(self._hidden) != outcome.totals.entries_withheld * tree.HASH_BYTES:
+            expected_hashes = f"{outcome.totals.entries_withheld} leaf hashes"
+            checks.refute(5, "withheld", expected_hashes, "others", Likely.EDITED, index=task.start)
         outcome.stamps = Stamps(task.start, b"".join(hashes), self._times)
         if task.wants_leaves:
             outcome.leaves = hashes

@@ -22,6 +22,7 @@ class Totals:
     by_type: Counter[str] = field(default_factory=Counter)
     present: int = 0
     withheld: int = 0
+    entries_withheld: int = 0
     authors: dict[tuple[str, str], array[int]] = field(
         default_factory=lambda: defaultdict(_new_array)
     )

@@ -41,6 +41,7 @@ class Whole:
         self.frontier = tree.Frontier()
         self.charter: str | None = None
         self.context = self.entries = self._present = self._withheld = 0
+        self._entries_withheld = 0
         self._by_type: Counter[str] = Counter()
         self._last = Last()
 
@@ -67,11 +68,14 @@ class Whole:
         self._last = Last(task.end - 1, outcome.last_leaf or None, received_at)
         self._repeats.add(totals.ids)
         stamps = outcome.stamps or Stamps(task.start)
+        if totals.entries_withheld:
+            self.governance.allow_gaps()
         self.governance.replay(totals.decrees, totals.authors, stamps, self._findings)
         self._grow(outcome)
         self.entries += outcome.entries
         self._present += totals.present
         self._withheld += totals.withheld
+        self._entries_withheld += totals.entries_withheld
         self._by_type.update(totals.by_type)
 
     def _join(self, index: int, header: Header, leaf_hash: bytes) -> None:
@@ -102,4 +106,5 @@ class Whole:
             parts_present=self._present,
             parts_withheld=self._withheld,
             by_type=dict(self._by_type),
+            entries_withheld=self._entries_withheld,
         )

@@ -6,6 +6,7 @@ A zip file, or the same files in a folder::
     checkpoint                           the signed checkpoint everything is proved against
     entries/000000002048.bundle          up to 2,048 entries from that index (entry bundle)
     payloads/000000002048.parts          their payload parts, as frames
+    withheld/000000002048.hashes         leaf hashes of those that are withheld
     range-proof                          joins the entries to the checkpoint's root
     context/000000000000.entry           earlier entries that say which keys stood,
     context/000000000000.parts             each with its payload
@@ -16,6 +17,10 @@ A zip file, or the same files in a folder::
 Entries lie in files by multiples of 2,048, so that each full file is one perfect subtree.
 The same scope of the same tree gives the same files; only manifest and report say when
 and for whom. Nothing in an archive says whom to trust: that is the verifier's own.
+
+An entry that its reader may not see is **withheld**: its place in the bundle has length 0, its
+leaf hash stands in the segment's file of withheld hashes, 32 bytes each, in order, and it has no
+frames. So chain and tree are proved all the same. The file is there if there is a hash in it.
 
 A frame is ``uint64 index || uint8 status || uint8 length || part name`` and, if the status
 is 1 (present), ``32-byte salt || uint32 size || data``; integers are big-endian. Status 2 is
@@ -62,6 +67,10 @@ def entries_name(first: int) -> str:
 
 def payloads_name(first: int) -> str:
     return f"payloads/{first:012d}.parts"
+
+
+def withheld_name(first: int) -> str:
+    return f"withheld/{first:012d}.hashes"
 
 
 def context_name(index: int, kind: Literal["entry", "parts", "tlog-proof"]) -> str:
@@ -189,14 +198,15 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: str
 
 
-class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Reconciliation: what the reader must find."""
+class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Reconciliation: what the reader must find. ``by_type`` counts what is not withheld."""
 
     entries: Count
     context: Count
     parts_present: Count
     parts_withheld: Count
     by_type: dict[str, Count]
+    entries_withheld: Count = 0
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

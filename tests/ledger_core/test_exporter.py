@@ -18,13 +18,14 @@ from ledger_core.formats.entry import parse_entry
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import parse_bundle
-from ledger_core.records.model import Audience
+from ledger_core.policy.visibility import NOBODY, Reader
+from ledger_core.records.types.charter import Kind
 from tests.support.ledgers import Author, Service, append_notes, register, trust_policy
 from tests.support.tampering import drop_guards
 from verifier.__main__ import main as verify
 
 
-def export(ledger: Ledger, start: int = 0, end: int | None = None, **how: Audience) -> bytes:
+def export(ledger: Ledger, start: int = 0, end: int | None = None, **how: Reader) -> bytes:
     return b"".join(ledger.export(start, end, "auditor", **how))
 
 
@@ -98,14 +99,17 @@ def test_the_same_scope_of_the_same_tree_gives_the_same_files(
         assert one.read(name) == two.read(name), name
 
 
+@pytest.mark.parametrize(("kind", "withheld"), [("public", (2, 4, 0)), ("private", (2, 0, 4))])
 def test_what_a_reader_may_not_see_is_declared_and_withheld(
-    ledger: Ledger, author: Author, tmp_path: Path
+    service: Service, tmp_path: Path, kind: Kind, withheld: tuple[int, int, int]
 ) -> None:
-    append_notes(ledger, author, 3)
-    raw = export(ledger, reader="public")
+    ledger = service.open().ledgers.create("main", kind=kind)
+    append_notes(ledger, register(ledger), 3)
+    raw = export(ledger, reader=NOBODY)
     counts = manifest_of(raw).counts
     # Charter and key are for everyone; notes and the export itself are for members.
-    assert (counts.parts_present, counts.parts_withheld) == (2, 4)
+    found = counts.parts_present, counts.parts_withheld, counts.entries_withheld
+    assert found == withheld
     assert verified(ledger, raw, tmp_path) == 0
 
 

@@ -55,10 +55,12 @@ U+0000, which PostgreSQL cannot store.
 
 A published schema never changes. A new version is a new type (`note/2`) beside the old one.
 
-**Audience** says who may see the payload: `public` everyone, `members` those with a reading token
-of the ledger, `operator` operators only. **Governance** types say who may do what, or who agreed to
-what; their payloads are needed to judge other entries, so they are never erased and are part of
-every archive. **Columns** are what a view adds to filter entries by.
+**Audience** says who may see the payload where a ledger sets nothing else: `public` everyone,
+`members` members of the ledger, `operator` operators only; in a local ledger it is the parties
+([governance.md](governance.md), "Audiences"). **Governance** types say who may do what, or who
+agreed to what; their payloads are needed to judge other entries, so whoever sees the ledger sees
+them, they are never erased and are part of every archive. **Columns** are what a view adds to
+filter entries by.
 
 ## Standing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -48,7 +48,7 @@ WIDER: dict[Audience, tuple[Audience, ...]] = {
 
 
 def a_log(kind: Kind = "private", *settings: AudienceSetting) -> Log:
-    rest: dict[str, object] = {"audiences": settings}
+    rest: dict[str, Any] = {"audiences": settings}
     if kind == "local":
         rest |= {"parties": ("acme", "birch"), "parent": Parent("origin", "sha256:")}
     return Log(founding(kind=kind, **rest))
@@ -245,7 +245,7 @@ def granted(kind: Kind, chosen: AudienceSetting, auditors: frozenset[str]) -> Co
     """Found a ledger some of whose members are auditors."""
     charter = founding(kind=kind, audiences=(chosen,))
     members = tuple(FoundingMember(m, ("auditor",) if m in auditors else ()) for m in MEMBERS)
-    changes: dict[str, object] = {"members": members}
+    changes: dict[str, Any] = {"members": members}
     if kind == "local":
         changes |= {"parties": ("acme",), "parent": Parent("origin", "sha256:")}
     return Log(msgspec.structs.replace(charter, **changes)).constitution
