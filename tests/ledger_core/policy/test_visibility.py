@@ -26,13 +26,13 @@ from ledger_core.policy.visibility import (
     payload_circle,
     sees_ledger,
 )
-from ledger_core.records.rules import Audience, AudienceSetting
+from ledger_core.records.rules import Audience, AudienceSetting, MemberRule
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.charter import FoundingKey, FoundingMember, Kind, Parent
 from ledger_core.records.types.key import KEY_1, Revoke
 from ledger_core.records.types.member import MEMBER_1, Grant, Remove, Suspend
 from tests.support.assemblies import OPERATOR as OPERATOR_KEY
-from tests.support.assemblies import Log, agent, founding, steward
+from tests.support.assemblies import Log, agent, founding, make_policy, steward
 
 NOTE, ACTION = "note/1", "agent.action/1"
 AUDIENCES: tuple[Audience, ...] = get_args(Audience)
@@ -51,7 +51,9 @@ def a_log(kind: Kind = "private", *settings: AudienceSetting) -> Log:
     rest: dict[str, Any] = {"audiences": settings}
     if kind == "local":
         rest |= {"parties": ("acme", "birch"), "parent": Parent("origin", "sha256:")}
-    return Log(founding(kind=kind, **rest))
+    # So that a change by acme's steward takes effect at once in every kind of ledger.
+    alone = make_policy("member/1", "policy/1", rule=MemberRule("acme"))
+    return Log(founding(alone, kind=kind, **rest))
 
 
 def setting(entry: Audience | None = None, **parts: Audience) -> AudienceSetting:
@@ -141,9 +143,9 @@ def test_an_entry_keeps_the_audience_that_stood_at_its_index() -> None:
 
 
 def test_roles_are_those_that_were_named_and_those_the_member_holds_now() -> None:
-    log = a_log("consortium", setting("roles"))
+    log = a_log("private", setting("roles"))
     assert not sees(log, "birch", note())
-    log.append(MEMBER_1, OPERATOR_KEY, Grant("birch", "auditor"))
+    log.append(MEMBER_1, steward("acme"), Grant("birch", "auditor"))
     assert sees(log, "birch", note())
     assert not sees(log, "acme", note())
 
@@ -173,9 +175,9 @@ def test_a_part_may_be_narrower_than_its_entry_and_is_never_wider() -> None:
 
 
 def test_whoever_does_not_stand_reads_like_anyone_else() -> None:
-    log = a_log("consortium")
-    log.append(MEMBER_1, OPERATOR_KEY, Suspend("birch"))
-    log.append(MEMBER_1, OPERATOR_KEY, Remove("cobalt"))
+    log = a_log("private")
+    log.append(MEMBER_1, steward("acme"), Suspend("birch"))
+    log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
     log.append(KEY_1, steward("acme"), Revoke(agent("acme"), "lost"))
     for party in ("birch", "cobalt", agent("birch"), agent("acme"), "nobody", "ed25519:x"):
         assert reading(log, party) == NOBODY
@@ -208,8 +210,8 @@ def test_a_ledger_is_seen_by_those_it_knows(
 
 
 def test_a_member_that_was_removed_still_sees_that_it_was() -> None:
-    log = a_log("consortium")
-    log.append(MEMBER_1, OPERATOR_KEY, Remove("cobalt"))
+    log = a_log("private")
+    log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
     assert sees_ledger(log.constitution, "cobalt")
     assert not sees(log, "cobalt", note())
 
@@ -220,7 +222,7 @@ def test_a_member_that_was_removed_still_sees_that_it_was() -> None:
 def test_a_party_is_a_member_or_key_that_the_ledger_knows() -> None:
     log = a_log()
     check_parties(log.constitution, ["acme", agent("birch")])
-    log.append(MEMBER_1, OPERATOR_KEY, Remove("cobalt"))
+    log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
     log.append(KEY_1, OPERATOR_KEY, Revoke(agent("acme"), "lost"))
     for party in ("cobalt", "dune", agent("acme"), agent("dune")):
         with pytest.raises(DanglingReferenceError):
