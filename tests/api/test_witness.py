@@ -18,6 +18,7 @@ from ledger_core.formats.vkey import format_vkey, parse_vkey
 from ledger_core.formats.witness import AddCheckpoint, format_add_checkpoint, origin_digest
 from ledger_core.storage.database import open_database
 from tests.api.live import Live, problem, running
+from tests.api.test_app import attack, operations
 from tests.support.logs import OtherLog
 
 NAME = "witness.example/us"
@@ -103,6 +104,14 @@ def test_a_request_larger_than_other_bodies_is_read(http: httpx.Client, log: Oth
     content = log.request(0, 5) + grease * 35
     assert 100_000 < len(content) < limits.ADD_CHECKPOINT_BYTES
     assert http.post(ADD, content=content).status_code == 200
+
+
+def test_no_request_makes_the_witness_fail_or_answer_off_its_description(witness: Live) -> None:
+    attacked = [each for each in operations(witness) if "witness" in each.path]
+    assert len(attacked) == 5
+    for operation in attacked:
+        for token in (None, witness.tokens["admin"]):
+            attack(witness, operation, token)
 
 
 def test_evidence_is_for_admins(witness: Live, http: httpx.Client, log: OtherLog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import shutil
 import time
 import zipfile
@@ -14,15 +15,16 @@ import pytest
 
 from ledger_core.clock import now_ms
 from ledger_core.errors import NotFoundError
-from ledger_core.formats.checkpoint import Checkpoint
+from ledger_core.formats.checkpoint import Checkpoint, format_checkpoint
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.mldsa44 import PrivateKey as MldsaPrivateKey
-from ledger_core.formats.note import NoteSignature, parse_note, verify_note
+from ledger_core.formats.note import Note, NoteSignature, parse_note, verify_note
 from ledger_core.formats.receipt import parse_receipt
 from ledger_core.formats.trust_policy import TrustPolicy, parse_witness_policy, verify_trusted
-from ledger_core.formats.vkey import MldsaWitnessSigner, WitnessSigner, format_vkey
-from ledger_core.formats.witness import AddCheckpoint, format_cosignatures
+from ledger_core.formats.vkey import MldsaWitnessSigner, WitnessSigner, format_vkey, key_digest
+from ledger_core.formats.witness import AddCheckpoint, format_cosignatures, parse_cosignatures
 from ledger_core.ledger import Ledger
+from ledger_core.storage import cosignatures
 from ledger_core.witnessed import Status
 from ledger_core.witnessing import Pace, Witnessing
 from tests.support.ledgers import (
@@ -452,3 +454,40 @@ def test_a_database_and_a_memory_that_both_went_back_are_shown_by_the_witness(
             append_notes(ledger, author, 20)
             wait_until(ledger, lambda s: "proof" in str(s.witnesses[0].error))
             assert ledger.witness_status().witnessed == before
+
+
+def test_whatever_witnesses_say_every_line_that_is_stored_verifies(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """Moods change at every question, while the ledger grows; in the end all is witnessed."""
+    answers = [answer for answer, _ in LIES.values() if answer is not _slowly]
+    moods = random.Random(7)
+
+    def moody(witness: FakeWitness, request: AddCheckpoint, new: Checkpoint) -> Said:
+        answer = moods.choice(answers) if moods.random() < 0.6 else keep_the_rules
+        return answer(witness, request, new)
+
+    with (
+        a_service(sqlite_url, tmp_path) as service,
+        serving(FakeWitness("witness.example/one", 21)) as one,
+        serving(FakeWitness("witness.example/two", 22)) as two,
+        witnessing(service, policy_of(one, two)) as replica,
+    ):
+        ledger = replica.ledgers.create("main")
+        author = register(ledger)
+        one.answer = two.answer = moody
+        for _ in range(60):
+            append_notes(ledger, author, 2)
+            time.sleep(0.04)
+        one.answer = two.answer = keep_the_rules
+        wait_until_witnessed(ledger)
+        with replica.database.read() as tx:
+            sizes = dict(cosignatures.read_sizes(tx, 1, 0))
+            lines = {size: cosignatures.read_lines(tx, 1, size) for size in sizes}
+        assert len(one.asked) > 10
+        for size, line in lines.items():
+            root = ledger.prove_inclusion(0, size).root
+            text = format_checkpoint(Checkpoint(ledger.origin, size, root))
+            keys = [x.signers[0].public for x in (one, two)]
+            signed = verify_note(Note(text, parse_cosignatures(line)), keys)
+            assert {key_digest(key) for key in signed} == sizes[size]
