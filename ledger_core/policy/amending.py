@@ -101,12 +101,16 @@ def check_authority(
         _check_key_authority(constitution, payload["body"], author)
     elif kind is CLOSING_1:
         _check_closing_authority(constitution, author)
-    elif kind.name in _AGREED and policy is None and not _is_operator(constitution, author):
+    elif kind.name in _AGREED and policy is None:
+        _check_lone_authority(constitution, kind, author)
+
+
+def _check_lone_authority(constitution: Constitution, kind: RecordType, author: str) -> None:
+    """Ask who decides alone what no policy governs: an operator, where its members trust it."""
+    if constitution.kind in _INDEPENDENT:
+        raise StandingError(f"{kind.name} has no policy, and nobody decides it alone here")
+    if "operator" not in constitution.keys[author].roles:
         raise StandingError(f"{kind.name} has no policy here: an operator writes it")
-
-
-def _is_operator(constitution: Constitution, author: str) -> bool:
-    return "operator" in constitution.keys[author].roles
 
 
 def _check_key_authority(

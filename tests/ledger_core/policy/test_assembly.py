@@ -11,8 +11,9 @@ from ledger_core.errors import StandingError
 from ledger_core.policy.assembly import replay
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import awaits
-from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, RoleRule
+from ledger_core.records.rules import AudienceSetting, KeyRule, MemberRule, OutOfRule, RoleRule
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
+from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
@@ -493,3 +494,14 @@ def test_nothing_comes_before_what_is_due() -> None:
     log.append_alone(ENDORSEMENT_1, agent("birch"), log.endorsement(note))
     with pytest.raises(StandingError, match="due here is outcome/1"):
         log.propose()
+
+
+def test_what_has_no_policy_among_independent_members_nobody_changes_alone() -> None:
+    log = consortium()
+    change = AudienceChange(AudienceSetting(type="note/1", entry="public"))
+    for author in (OPERATOR, steward("acme")):
+        with pytest.raises(StandingError, match="nobody decides it alone"):
+            log.append(AUDIENCE_1, author, change)
+    alone = Log(founding())
+    alone.append(AUDIENCE_1, OPERATOR, change)
+    assert alone.constitution.audience_at("note/1", 2) == change.setting
