@@ -8,11 +8,15 @@ from typing import Final
 
 import msgspec
 
+from api.sight import Sight
 from ledger_core.formats.submission import format_submission
 from ledger_core.ledger import Ledger
+from ledger_core.policy.visibility import OPERATOR, find_reader
+from ledger_core.records.rules import AudienceSetting
 from ledger_core.sequencer import Appended
+from ledger_core.storage.views import EntryQuery
 from tests.bench import ceilings, filling
-from tests.bench.figures import Ceiling, Figure
+from tests.bench.figures import Ceiling, Figure, percentile
 from tests.bench.place import Place, found, opened
 from tests.bench.run import Run
 from tests.bench.stock import LEDGER
@@ -25,6 +29,8 @@ _SIGNATURES: Final = 3
 """Of an endorsed record: its author's and two endorsers'; the outcome's is made, not checked."""
 
 _MEMBERS: Final = 300
+_PAGE: Final = 100
+_PAGES: Final = 200
 _DECISION: Final = {"decision": "route", "chosen": "north", "options": ["north", "south"]}
 
 
@@ -44,6 +50,11 @@ def measure(run: Run, store: str) -> None:
     beside = _beside(place, count)
     name = f"plain records, {_MEMBERS} members, a policy for another type"
     run.report.add(Figure(section, name, beside, "rec/s", Ceiling("no members", plain)))
+    whole, own = _pages(place, count)
+    name = f"a page of {_PAGE} entries, p50: "
+    run.report.add(Figure(section, f"{name}operator, sees all", whole, "ms"))
+    ceiling = Ceiling("operator", whole)
+    run.report.add(Figure(section, f"{name}a party, sees its own", own, "ms", ceiling))
 
 
 def _endorsed(place: Place, count: int) -> float:
@@ -81,10 +92,29 @@ def _beside(place: Place, count: int) -> float:
         make_policy("note/1", rule=two_of_three(names[:3])),
     )
     with opened(place) as ledgers:
-        crowd = Consortium(ledgers, *policies, name="crowd", members=names)
+        own = AudienceSetting(type="agent.decision/1", entry="parties")
+        crowd = Consortium(ledgers, *policies, name="crowd", members=names, audiences=(own,))
         lines = list(_decisions(crowd.agents["acme"], count))
         chunks = [lines[at : at + _BATCH] for at in range(0, count, _BATCH)]
         return count / sum(_append(crowd.ledger, chunk)[1] for chunk in chunks)
+
+
+def _pages(place: Place, count: int) -> tuple[float, float]:
+    """Search the ledger of many members as its operator and as the party of every record."""
+    with opened(place) as ledgers:
+        ledger = ledgers.get("crowd")
+        ledgers.follower.catch_up()
+        medians = []
+        for reader in (OPERATOR, find_reader(ledger.constitution(), "acme")):
+            sight = Sight(ledger, reader)
+
+            def page(number: int, sight: Sight = sight) -> None:
+                found = sight.search(EntryQuery(after=number * 17 % (count - _PAGE), limit=_PAGE))
+                if len(sight.entries(found.indexes)) != _PAGE:
+                    raise ValueError("a page is not full")
+
+            medians.append(percentile(ceilings.time_each(_PAGES, page), 0.5))
+    return medians[0], medians[1]
 
 
 def _decisions(author: Author, count: int) -> Iterator[bytes]:
