@@ -163,6 +163,9 @@ def test_a_token_is_shown_once_and_counts_until_it_is_revoked(served: Shell) -> 
     listed = served.ok("ledger", "list", "--token-file", "token").splitlines()
     assert [line.split("\t")[0] for line in listed] == ["main", "orders"]
     assert "role" in served.refused("ledger", "create", "more", "--token-file", "token")
+    served.ok("token", "create", "acme", "--member", "acme", "--data", "d")
+    assert "acme\treader\t(all ledgers)" in served.ok("token", "list", "--data", "d")
+    assert served.ok("token", "list", "--data", "d").splitlines()[0].endswith("\tacme")
     served.ok("token", "revoke", "ann", "--data", "d")
     assert "does not count" in served.refused("ledger", "list", "--token-file", "token")
 
@@ -188,6 +191,7 @@ def test_a_key_is_registered_without_its_file_leaving_home(served: Shell) -> Non
         (("key", "register", "none.key", "--token-file", "none"), "none: No such file"),
         (("token", "create", "x", "--data", "nowhere"), "run `ledgergrid serve` first"),
         (("token", "create", "x", "--role", "king"), "--role is one of"),
+        (("token", "create", "x", "--role", "admin", "--member", "acme"), "speaks for no party"),
         (("doctor", "--data", "nowhere"), ""),
         (("serve", "--port", "99999"), "LEDGERGRID_PORT"),
         (("serve", "--database", "mysql://x"), "sqlite:///"),

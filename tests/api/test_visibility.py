@@ -8,6 +8,7 @@ which everyone sees, so that a stream has an end.
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
+from api.routes import stream
 from api.settings import Settings
 from ledger_core import ids
 from ledger_core.formats.submission import Submission, format_submission
@@ -38,7 +40,8 @@ from tests.support.ledgers import Author, appended
 
 AUDIENCES: tuple[Audience, ...] = get_args(Audience)
 ACTION = "agent.action/1"
-BODY = {"action": "pay", "status": "succeeded", "session_id": "s1"}
+BODY: dict[str, str] = {"action": "pay", "status": "succeeded", "session_id": "s1"}
+BODY_BYTES = msgspec.json.encode(BODY)
 MEMBERS = {"acme": (), "birch": (), "cobalt": ("auditor",), "delta": ()}
 PARTIES = {"auditor": "cobalt", "member": "delta", "party": "birch", "author": "acme"}
 READERS = ("nobody", "stranger", "insider", *PARTIES, "operator")
@@ -80,7 +83,7 @@ def found(live: Live, name: str, kind: Kind, *settings: AudienceSetting, **more:
         **more,
     )
     ledger = live.service.ledgers.create(name, kind=kind, origin=origin, founding=founding)
-    sealed = acme.seal(ACTION, {"body": msgspec.json.encode(BODY)}, parties=["birch"])
+    sealed = acme.seal(ACTION, {"body": BODY_BYTES}, parties=["birch"])
     done = appended(ledger.append([sealed])[0])
     assert done.index == INDEX
     ledger.append_as_operator("key/1", Author(origin).registration())
@@ -340,7 +343,7 @@ def test_pages_and_cursors_count_nothing_that_is_hidden(house: House) -> None:
     acme = Author(place.ledger.origin)
     place.ledger.append_as_operator("key/1", acme.registration())
     for _ in range(5):
-        sealed = [acme.seal(ACTION, {"body": msgspec.json.encode(BODY)}), acme.note()]
+        sealed = [acme.seal(ACTION, {"body": BODY_BYTES}), acme.note()]
         for outcome in place.ledger.append(sealed):
             appended(outcome)
     for reader, expected in (("member", [0, 2, 3, 5, 7, 9, 11, 13]), ("operator", range(14))):
@@ -386,6 +389,37 @@ def test_a_bundle_that_a_token_was_shown_is_kept_by_no_shared_cache(house: House
     bundle, tile = http.get(f"{path}/entries/000.p/2"), http.get(f"{path}/0/000.p/2")
     assert bundle.headers["cache-control"].startswith("private")
     assert tile.headers["cache-control"].startswith("public")
+
+
+def test_a_stream_beats_on_while_only_hidden_entries_come(
+    embedded: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.3)
+    place = found(embedded, "busy", "private", setting("operator"))
+    acme = Author(place.ledger.origin)
+    place.ledger.append_as_operator("key/1", acme.registration())
+    is_over = threading.Event()
+
+    def keep_appending() -> None:
+        while not is_over.wait(0.03):
+            appended(place.ledger.append([acme.seal(ACTION, {"body": BODY_BYTES})])[0])
+
+    thread = threading.Thread(target=keep_appending)
+    thread.start()
+    beats, events = 0, []
+    path = f"{ROUTE}/{place.ledger.name}/stream"
+    try:
+        with embedded.http("reader") as http, http.stream("GET", path) as answer:
+            for line in answer.iter_lines():
+                beats += line == ": still here"
+                events += [line] if line.startswith("id: ") else []
+                if beats == 3:
+                    break
+    finally:
+        is_over.set()
+        thread.join()
+    assert events == ["id: 0", "id: 2", "id: 3"]
+    assert place.ledger.size() > 10
 
 
 # --- appending ---------------------------------------------------------------------

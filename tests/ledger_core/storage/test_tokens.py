@@ -8,7 +8,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from ledger_core.errors import ConflictError, NotFoundError
+from ledger_core import ids
+from ledger_core.errors import ConflictError, MalformedError, NotFoundError
+from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.storage.database import Database, open_database
 from ledger_core.storage.tokens import Token, Tokens
 from tests.support.ledgers import START_MS, TurnedClock
@@ -24,6 +26,17 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def tokens(database: Database) -> Tokens:
     return Tokens(database, TurnedClock())
+
+
+def test_a_token_speaks_for_a_member_or_a_key_or_for_nobody_in_particular(tokens: Tokens) -> None:
+    key = ids.format_key(PrivateKey.generate().public_key)
+    for name, party in (("one", "acme"), ("two", key), ("three", None)):
+        found = tokens.find(tokens.create(name, "reader", party=party))
+        assert found is not None
+        assert found.party == party
+    for wrong in ("Acme", "", "ed25519:short", "a" * 64):
+        with pytest.raises(MalformedError):
+            tokens.create("four", "reader", party=wrong)
 
 
 def test_a_token_is_found_by_its_secret_and_by_nothing_else(tokens: Tokens) -> None:
