@@ -166,10 +166,19 @@ class Delivery:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NoAnswerError(f"not an acknowledgement: {error}") from None
         origin = self._trust.origin
+        yield from self._follow(answer)
         receipt, trusted = open_receipt(answer, sealed.signed, origin, self._trust.policy)
         yield from self._trust.accept(trusted, parse_receipt(receipt.text).checkpoint)
         self._outbox.settle(sealed.id)
         return receipt
+
+    def _follow(self, answer: Acknowledgement) -> Flow[None]:
+        """Learn the log's new key, if it signed with one; a receipt that is none fails later."""
+        try:
+            note = parse_receipt(answer.receipt.encode()).checkpoint
+        except LedgerGridError:
+            return
+        yield from self._trust.follow(note)
 
 
 def has_pending(outcomes: Sequence[Outcome]) -> bool:

@@ -7,7 +7,7 @@ The numbers are those of :func:`open_entry`:
 3. the receipt proves the leaf at its index, under a checkpoint of the log we trust;
 4. every payload part is there and is what the record commits to, its schema and rule kept.
 
-Whether the checkpoint continues the last one is asked by :func:`read_entry`.
+Whether the checkpoint continues the last one is asked in trust.py.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ledger_core import ids, limits
-from ledger_core.errors import CommitmentError, LedgerGridError, ProofError
+from ledger_core.errors import CommitmentError, LedgerGridError, ProofError, SignatureError
 from ledger_core.formats import receipt as proofs
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import Part, Record, verify_record
 from ledger_core.formats.trust_policy import Trusted, TrustPolicy, verify_trusted
+from ledger_core.formats.vkey import LogKey, format_vkey
 from ledger_core.merkle import tree
 from ledger_core.records.model import Payload, decode_payload
 from ledger_core.records.registry import find_type
-from ledgergrid.errors import ForgedEntryError
-from ledgergrid.trust import Trust, check_understood
-from ledgergrid.wire import Ask, Flow, NoAnswerError, ask
+from ledger_core.records.types.log_key import LOG_KEY_1, LogKeyChange, check_handover
+from ledgergrid.errors import ForgedEntryError, StrangeLogKeyError
+from ledgergrid.wire import Ask, Flow, NoAnswerError, ask, check_understood
 
 _ENTRY_BYTES = limits.SUBMISSION_BYTES + 1024 * 1024
 """An entry as JSON is little more than what it was submitted as."""
@@ -66,32 +67,67 @@ class EntryAnswer(msgspec.Struct, frozen=True):
     parts: dict[str, _PartBody]
 
 
-def read_entry(trust: Trust, index: int, leaf_hash: str | None = None) -> Flow[VerifiedEntry]:
-    """Fetch an entry with payload and receipt, and check all of it."""
+def fetch_entry(index: int) -> Flow[tuple[EntryAnswer, bytes]]:
+    """Ask for an entry with its payload, and for its receipt."""
     answer = yield from ask(Ask("GET", f"/entries/{index}", limit_bytes=_ENTRY_BYTES))
     check_understood(answer)
     try:
         told = msgspec.json.decode(answer.content, type=EntryAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NoAnswerError(f"not an entry: {error}") from None
-    request = Ask("GET", f"/entries/{index}/receipt", limit_bytes=limits.NOTE_BYTES)
-    receipt = yield from ask(request)
-    check_understood(receipt)
-    entry, trusted = open_entry(told, receipt.content, index, trust, leaf_hash)
-    yield from trust.accept(trusted, proofs.parse_receipt(receipt.content).checkpoint)
-    return entry
+    return told, (yield from fetch_receipt(index))
+
+
+def fetch_receipt(index: int, size: int | None = None) -> Flow[bytes]:
+    """Ask for an entry's receipt, at a size or at its first checkpoint."""
+    query = "" if size is None else f"?size={size}"
+    path = f"/entries/{index}/receipt{query}"
+    answer = yield from ask(Ask("GET", path, limit_bytes=limits.NOTE_BYTES))
+    check_understood(answer)
+    return answer.content
+
+
+def split_checkpoint(receipt: bytes) -> bytes:
+    """Return the signed checkpoint at the end of a receipt, not verified."""
+    try:
+        return proofs.parse_receipt(receipt).checkpoint
+    except LedgerGridError as error:
+        raise ForgedEntryError(f"not a receipt: {error}") from error
 
 
 def open_entry(
-    told: EntryAnswer, receipt: bytes, index: int, trust: Trust, leaf_hash: str | None
+    told: EntryAnswer,
+    receipt: bytes,
+    index: int,
+    origin: str,
+    policy: TrustPolicy,
+    leaf_hash: str | None,
 ) -> tuple[VerifiedEntry, Trusted]:
     """Check an answer, numbered as above; raise :class:`ForgedEntryError` at the first failure."""
     try:
-        return _open(told, receipt, index, trust.origin, trust.policy, leaf_hash)
+        return _open(told, receipt, index, origin, policy, leaf_hash)
     except ForgedEntryError:
         raise
     except LedgerGridError as error:
         raise ForgedEntryError(f"entry {index}: {error}") from error
+
+
+def read_heir(told: EntryAnswer, origin: str, last: LogKey) -> LogKey:
+    """Return the key that ``last``, a key of the log, hands over to in this entry; both signed it.
+
+    The entry itself is checked by :func:`open_entry`, for which the heir must be known.
+    """
+    body = told.parts.get("body")
+    try:
+        if body is None:
+            raise CommitmentError("the handover is not shown")
+        change = msgspec.json.decode(_open_part("body", body).data, type=LogKeyChange)
+        record = parse_entry(ids.decode_base64(told.leaf)).signed_record().record
+        if record.type != LOG_KEY_1.name or change.old != format_vkey(last):
+            raise SignatureError("this entry does not hand over the log's key")
+        return check_handover(origin, change)
+    except (msgspec.DecodeError, UnicodeDecodeError, LedgerGridError) as error:
+        raise StrangeLogKeyError(f"{origin} changed its key without proof: {error}") from error
 
 
 def _open(

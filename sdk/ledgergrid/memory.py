@@ -3,6 +3,7 @@
 ::
 
     log.vkey          the log's key, once learned; never replaced by another
+    log.heirs         keys it handed over to, a line each: index of the entry that says so, vkey
     checkpoint        the last checkpoint verified, a signed note; only ever moves forward
     evidence/         checkpoints that contradict each other, should that happen
     outbox/ refused/  see outbox.py
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import msgspec
 
-from ledger_core import limits
+from ledger_core import ids, limits
 from ledger_core.errors import IntegrityError
 from ledger_core.formats.vkey import LogKey, format_vkey, parse_vkey
 from ledgergrid.errors import StrangeLogKeyError
 from ledgergrid.files import locked, make_folder, read_bounded, write_durably
 
 _VKEY_BYTES = 1024
+_HEIRS_BYTES = 1024 * 1024
 _MOST_EVIDENCE_FILES = 100
 """A log that signs anything could fill a disk; the first contradictions say it all."""
 
@@ -43,6 +45,13 @@ class Evidence(msgspec.Struct, frozen=True):
     """What the ledger said when asked to prove that one continues the other."""
 
 
+class Heir(msgspec.Struct, frozen=True):
+    """A key that a log's key handed over to: it signs every size above ``since``."""
+
+    since: int
+    key: LogKey
+
+
 class Memory:
     """Reads and writes the folder; everything is read afresh, since others write too."""
 
@@ -50,6 +59,7 @@ class Memory:
         self.folder = make_folder(folder)
         self._lock = folder / ".lock"
         self._key = folder / "log.vkey"
+        self._heirs = folder / "log.heirs"
         self._checkpoint = folder / "checkpoint"
 
     def log_key(self) -> LogKey | None:
@@ -74,6 +84,30 @@ class Memory:
                     f"this ledger is known as {format_vkey(known)}, and now {format_vkey(key)} is "
                     f"offered; if you know why, remove {self._key}"
                 )
+
+    def heirs(self) -> tuple[Heir, ...]:
+        """Return the keys that the log's key handed over to, oldest first."""
+        try:
+            text = read_bounded(self._heirs, _HEIRS_BYTES).decode("ascii", "replace")
+        except FileNotFoundError:
+            return ()
+        heirs: list[Heir] = []
+        for line in text.splitlines():
+            since, _, vkey = line.partition(" ")
+            key = parse_vkey(vkey)
+            if not isinstance(key, LogKey):
+                raise IntegrityError(f"{self._heirs} holds a key that is no log's")
+            heirs.append(Heir(ids.parse_decimal(since), key))
+        return tuple(heirs)
+
+    def replace_heirs(self, before: tuple[Heir, ...], after: tuple[Heir, ...]) -> bool:
+        """Remember more heirs if ``before`` is still what is remembered; say whether it was."""
+        with locked(self._lock):
+            if self.heirs() != before:
+                return False
+            lines = [f"{heir.since} {format_vkey(heir.key)}\n" for heir in after]
+            write_durably(self._heirs, "".join(lines).encode())
+            return True
 
     def checkpoint(self) -> bytes | None:
         """Return the signed note of the last checkpoint verified."""

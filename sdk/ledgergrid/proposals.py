@@ -26,7 +26,7 @@ from ledger_core.records.types.bundle import BUNDLE_1, Bundle
 from ledger_core.records.types.endorsement import Decision, Endorsement
 from ledger_core.records.types.outcome import OUTCOME_1, Outcome, Reason, Verdict
 from ledger_core.records.types.policy import POLICY_1, SetPolicy
-from ledgergrid.entries import VerifiedEntry, read_entry
+from ledgergrid.entries import VerifiedEntry
 from ledgergrid.errors import ForgedEntryError
 from ledgergrid.receipts import Receipt
 from ledgergrid.told import PolicyInfo, ProposalInfo, ask_policies, ask_proposal
@@ -107,7 +107,7 @@ def _read(
     trust: Trust, leaf_hash: str, policies: tuple[PolicyInfo, ...], *, is_part: bool
 ) -> Flow[Proposal]:
     told = yield from ask_proposal(leaf_hash)
-    entry = yield from read_entry(trust, told.index, leaf_hash)
+    entry = yield from trust.read_entry(told.index, leaf_hash)
     if entry.record.type != BUNDLE_1.name:
         return _open_single(trust.origin, entry, told, policies)
     if is_part:
@@ -173,7 +173,7 @@ def read_outcome(trust: Trust, leaf_hash: str, told: ProposalInfo) -> Flow[Propo
     """Fetch the entry that is said to have ended a proposal, and check that it did."""
     if told.outcome is None:
         raise ForgedEntryError(f"{leaf_hash} is said to be {told.state} without an outcome")
-    entry = yield from read_entry(trust, told.outcome)
+    entry = yield from trust.read_entry(told.outcome)
     if entry.record.type != OUTCOME_1.name:
         raise ForgedEntryError(f"entry {entry.index} is no outcome")
     outcome: Outcome = entry.payload["body"]
@@ -186,7 +186,7 @@ def read_outcome(trust: Trust, leaf_hash: str, told: ProposalInfo) -> Flow[Propo
 
 def _check_in_bundle(trust: Trust, leaf_hash: str, bundle: str) -> Flow[None]:
     told = yield from ask_proposal(bundle)
-    entry = yield from read_entry(trust, told.index, bundle)
+    entry = yield from trust.read_entry(told.index, bundle)
     body = entry.payload.get("body")
     if not isinstance(body, Bundle) or leaf_hash not in body.proposals:
         raise ForgedEntryError(f"the outcome is of {bundle}, which does not join {leaf_hash}")

@@ -15,8 +15,7 @@ import msgspec
 
 from ledger_core import limits
 from ledger_core.records.rules import Policy
-from ledgergrid.trust import check_understood
-from ledgergrid.wire import Ask, Flow, NoAnswerError, ask
+from ledgergrid.wire import Ask, Flow, NoAnswerError, ask, check_understood
 
 State = Literal["open", "confirmed", "rejected", "withdrawn", "expired"]
 T = TypeVar("T")

@@ -2,14 +2,17 @@
 
 The log's key comes, first that applies: from the caller (``log_key`` or ``trust``), from the
 folder of an earlier run, or from the ledger itself at first use; then it is remembered and
-no other is taken. Every checkpoint met afterwards must continue the last one remembered, or
-be continued by it.
+no other is taken, except one that it handed over to itself (``log.key/1``): its heir, which is
+remembered too. Every checkpoint met afterwards must continue the last one remembered, or be
+continued by it.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -23,26 +26,34 @@ from ledger_core.errors import (
     SettingsError,
 )
 from ledger_core.formats.checkpoint import Checkpoint
+from ledger_core.formats.note import parse_note
 from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
 from ledger_core.formats.vkey import LogKey, format_vkey, parse_vkey
 from ledger_core.merkle import tree
+from ledgergrid.entries import (
+    EntryAnswer,
+    VerifiedEntry,
+    fetch_entry,
+    fetch_receipt,
+    open_entry,
+    read_heir,
+    split_checkpoint,
+)
 from ledgergrid.errors import DistrustError, ForkedLedgerError, StrangeLogKeyError
-from ledgergrid.memory import Evidence, Memory
+from ledgergrid.memory import Evidence, Heir, Memory
 from ledgergrid.wire import (
     Answer,
     Ask,
     Flow,
     NoAnswerError,
     ask,
-    check_settled,
-    make_error,
-    parse_problem,
-    parse_retry_after,
+    check_understood,
 )
 
 log = logging.getLogger("ledgergrid")
 
 _MOST_ACCEPTED = 1024
+_MOST_HEIRS = 1000
 
 
 class LedgerInfo(msgspec.Struct, frozen=True):
@@ -50,6 +61,15 @@ class LedgerInfo(msgspec.Struct, frozen=True):
 
     origin: str
     log_key: str
+
+
+class _NamedKey(msgspec.Struct, frozen=True):
+    since: Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_INTEGER)]
+    log_key: str
+
+
+class _KeyHistory(msgspec.Struct, frozen=True):
+    log_keys: Annotated[tuple[_NamedKey, ...], msgspec.Meta(max_length=_MOST_HEIRS)] = ()
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True):
@@ -69,9 +89,9 @@ def policy_of(log_key: str) -> TrustPolicy:
 class Trust:
     """The policy, the origin it stands for, and the last checkpoint.
 
-    ``_policy`` and ``_origin`` are set once by :meth:`learn`; ``_accepted`` only saves
-    work: what was found consistent stays so, because memory only moves forward. ``_reopened`` is
-    the last note read from memory, with what it says.
+    ``_origin`` is set once by :meth:`learn`. ``_heirs``, and ``_policy`` with them, only gain:
+    what memory holds. ``_accepted`` only saves work: what was found consistent stays so, because
+    memory only moves forward. ``_reopened`` is the last note read from memory, with what it says.
     """
 
     def __init__(self, memory: Memory, given: TrustPolicy | None, clock: Clock) -> None:
@@ -80,6 +100,7 @@ class Trust:
         self._clock = clock
         self._policy = TrustPolicy()
         self._origin = ""
+        self._heirs: tuple[Heir, ...] = ()
         self._accepted: set[Checkpoint] = set()
         self._reopened: tuple[bytes, Checkpoint] | None = None
 
@@ -125,9 +146,76 @@ class Trust:
 
     def _settle(self, policy: TrustPolicy, origin: str) -> None:
         keys = [key for key in policy.logs if key.name == origin]
-        if len(keys) == 1:
+        if len(keys) == 1 and keys[0] not in {heir.key for heir in self._memory.heirs()}:
             self._memory.pin(keys[0])
-        self._policy, self._origin = policy, origin
+        self._policy = policy
+        self._inherit()
+        self._origin = origin
+
+    def _inherit(self) -> None:
+        """Believe those whom the log's key has handed over to, as far as is remembered."""
+        self._heirs = self._memory.heirs()
+        chain = [self._memory.log_key(), *(heir.key for heir in self._heirs)] if self._heirs else []
+        new = [key for key in chain if key is not None and key not in self._policy.logs]
+        if new:
+            self._policy = replace(self._policy, logs=[*self._policy.logs, *new])
+
+    # --- entries of others, and of the log itself ------------------------------------
+
+    def read_entry(self, index: int, leaf_hash: str | None = None) -> Flow[VerifiedEntry]:
+        """Fetch an entry with payload and receipt, and check all of it."""
+        told, receipt = yield from fetch_entry(index)
+        note = split_checkpoint(receipt)
+        yield from self.follow(note)
+        if not self._is_known(note):
+            # Signed before the key that we began with: a newer checkpoint covers it as well.
+            newest = yield from self.refresh()
+            receipt = yield from fetch_receipt(index, newest.size)
+            note = split_checkpoint(receipt)
+        entry, trusted = open_entry(told, receipt, index, self._origin, self._policy, leaf_hash)
+        yield from self.accept(trusted, note)
+        return entry
+
+    def follow(self, note: bytes) -> Flow[None]:
+        """Learn the log's newer keys, if ``note`` is signed by none that is known.
+
+        Whatever does not prove itself is passed by: the note is not believed then.
+        """
+        if self._is_known(note):
+            return
+        self._inherit()  # Another process may have followed already.
+        root = self._memory.log_key()
+        if root is None or self._is_known(note):
+            return
+        found = yield from self._find_heirs(Heir(0, root))
+        if found and self._memory.replace_heirs(self._heirs, (*self._heirs, *found)):
+            log.info("%s has handed over to %s", self._origin, format_vkey(found[-1].key))
+        self._inherit()
+
+    def _find_heirs(self, root: Heir) -> Flow[list[Heir]]:
+        """Read the entries by which one key handed over to the next; check them, and the chain."""
+        last = self._heirs[-1] if self._heirs else root
+        answer = yield from ask(Ask("GET", ""))
+        check_understood(answer)
+        found: list[Heir] = []
+        entries: list[tuple[int, EntryAnswer, bytes]] = []
+        for since in _read_key_history(answer, last):
+            told, receipt = yield from fetch_entry(since)
+            last = Heir(since, read_heir(told, self._origin, last.key))
+            found.append(last)
+            entries.append((since, told, receipt))
+        policy = replace(self._policy, logs=[*self._policy.logs, *(heir.key for heir in found)])
+        for since, told, receipt in entries:
+            open_entry(told, receipt, since, self._origin, policy, None)
+        return found
+
+    def _is_known(self, note: bytes) -> bool:
+        """Say whether a key that we believe is among those that seem to have signed."""
+        keys = {(key.name, key.key_id) for key in self._policy.logs}
+        try:
+            return any((line.name, line.key_id) in keys for line in parse_note(note).signatures)
+        except MalformedError:
+            return True  # What is no note fails when it is verified.
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint verified, in this run or an earlier one."""
@@ -139,6 +227,8 @@ class Trust:
         if known is not None and known[0] == note:
             return known[1]
         try:
+            if not self._is_known(note):
+                self._inherit()  # Another process followed, and remembered this.
             checkpoint = verify_trusted(note, self._policy).checkpoint
         except LedgerGridError as error:
             raise IntegrityError(
@@ -151,6 +241,7 @@ class Trust:
         """Fetch the newest checkpoint, verify it and demand consistency."""
         answer = yield from ask(Ask("GET", "/checkpoint", limit_bytes=limits.NOTE_BYTES))
         check_understood(answer)
+        yield from self.follow(answer.content)
         try:
             trusted = verify_trusted(answer.content, self._policy)
         except LedgerGridError as error:
@@ -166,6 +257,7 @@ class Trust:
         Raises :class:`ForkedLedgerError`, and keeps both checkpoints as evidence.
         """
         new = trusted.checkpoint
+        self._check_reign(trusted)
         while new not in self._accepted:
             before = self._memory.checkpoint()
             if before is not None:
@@ -179,6 +271,17 @@ class Trust:
         if len(self._accepted) >= _MOST_ACCEPTED:
             self._accepted = set()
         self._accepted.add(new)
+
+    def _check_reign(self, trusted: Trusted) -> None:
+        """Raise if a key of the log signed what it had handed over the signing of before."""
+        reigns = {heir.key: heir.since for heir in self._heirs}
+        since = reigns.get(trusted.log, 0)
+        ended = next((heir.since for heir in self._heirs if heir.since > since), None)
+        if ended is not None and trusted.checkpoint.size > ended:
+            raise DistrustError(
+                f"{self._origin}: a key that handed over by entry {ended} signed "
+                f"size {trusted.checkpoint.size}"
+            )
 
     def _check_consistent(
         self, old: Checkpoint, new: Checkpoint, old_note: bytes, new_note: bytes
@@ -217,12 +320,15 @@ class Trust:
         )
 
 
-def check_understood(answer: Answer) -> None:
-    """Raise unless a read was answered with 200: what the ledger said, or that it said nothing."""
-    if answer.status != 200:
-        problem = parse_problem(answer.content)
-        check_settled(answer.status, problem, parse_retry_after(answer.headers))
-        raise make_error(answer.status, problem)
+def _read_key_history(answer: Answer, last: Heir) -> list[int]:
+    """Return the indexes of the entries that are said to have named the keys after ``last``."""
+    try:
+        told = msgspec.json.decode(answer.content, type=_KeyHistory)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoAnswerError(f"not a ledger's description: {error}") from None
+    known = format_vkey(last.key)
+    start = max([last.since, *(each.since for each in told.log_keys if each.log_key == known)])
+    return sorted({each.since for each in told.log_keys if each.since > start})
 
 
 def _read_proof(answer: Answer) -> list[bytes]:

@@ -174,3 +174,11 @@ def parse_retry_after(headers: Mapping[str, str]) -> float:
     if not (text.isascii() and text.isdigit()):
         return 0.0
     return min(float(text[:9]), _LONGEST_RETRY_AFTER_S)
+
+
+def check_understood(answer: Answer) -> None:
+    """Raise unless a read was answered with 200: what the ledger said, or that it said nothing."""
+    if answer.status != 200:
+        problem = parse_problem(answer.content)
+        check_settled(answer.status, problem, parse_retry_after(answer.headers))
+        raise make_error(answer.status, problem)
