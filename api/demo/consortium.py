@@ -13,12 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from api.demo import forger, service
 from api.demo.service import Service
 from api.demo.telling import check_offline, expect, say, step
 from ledger_core import ids
+from ledger_core.formats.checkpoint import verify_checkpoint
+from ledger_core.formats.vkey import parse_vkey
+from ledger_core.policy.anchoring import check_anchored, parent_checkpoint_of, parse_anchored
 from ledgergrid import Ledger, Receipt, Signer
 from ledgergrid.describing import describe
 from ledgergrid.founding import format_founding, make_founding, make_policy, out_of
@@ -149,6 +150,7 @@ def tell(running: Service, parties: Parties) -> None:
         deal = _found_deal(running, parties)
         root = _deal(open_("acme", deal), open_("birch", deal))
         _show_anchor(running, root)
+        _prove_outside(running, parties)
         _check_hidden(running, parties)
     _audit(running, parties)
 
@@ -241,10 +243,25 @@ def _show_anchor(running: Service, root: str) -> None:
     say(f"   Entry {found[0]['index']} anchors {anchor['origin']}, root {root}")
 
 
+def _prove_outside(running: Service, parties: Parties) -> None:
+    """Check an entry of the deal as somebody who believes the consortium's log and no other."""
+    with step(
+        "acme shows one entry of the deal to somebody who knows only the consortium's log key"
+    ):
+        path = f"/api/v1/ledgers/{_DEAL}/entries/1"
+        shown = running.ask(path, parties.tokens["acme"])
+        proof = running.ask(f"{path}/anchored-receipt", parties.tokens["acme"])
+        receipt = parse_anchored(proof.content)
+        log_key = parse_vkey(parties.log_keys[1])
+        checkpoint = verify_checkpoint(parent_checkpoint_of(receipt), log_key)
+        leaf = ids.decode_base64(shown.json()["leaf"])
+        anchor = check_anchored(receipt, leaf, checkpoint)
+    say(f"   Proved: entry 1 of {anchor.origin}, under the consortium's own checkpoint.")
+
+
 def _check_hidden(running: Service, parties: Parties) -> None:
     """Ask for the deal as somebody who is no party to it."""
-    headers = {"Authorization": f"Bearer {parties.tokens['cobalt']}"}
-    answer = httpx.get(f"{running.url}/api/v1/ledgers/{_DEAL}", headers=headers)
+    answer = running.ask(f"/api/v1/ledgers/{_DEAL}", parties.tokens["cobalt"])
     if answer.status_code != 404:
         raise SystemExit("cobalt sees a ledger that it is no party to")
     say("   cobalt, no party to it, asks for their ledger: 404, there is no such thing.")
