@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 
 import msgspec
@@ -35,7 +36,7 @@ from ledger_core.records import registry
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
 from ledger_core.storage import assemblies, store
-from ledger_core.storage.database import Database
+from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import Head, LedgerRow, StoredEntry
 from ledger_core.witnessed import Witnessed
 
@@ -111,9 +112,18 @@ class Exporter:
         with self._database.read() as tx:
             if (self._witnessed.newest(tx, ledger_id) or 0) >= end:
                 head = self._witnessed.newest_head(tx, ledger_id, head)
+            head = self._stay_with_the_key(tx, head, end)
             # Read once: the whole archive stands under one and the same note.
             self._cosignatures = self._witnessed.lines(tx, ledger_id, head.size)
         return head
+
+    def _stay_with_the_key(self, tx: Transaction, head: Head, end: int) -> Head:
+        """Return a head signed by a key that the archive shows: none of a later handover."""
+        handovers = [index for index, _ in self._prover.log_keys(head.size) if index >= end]
+        root = store.find_checkpoint(tx, self._ledger.ledger_id, min(handovers, default=head.size))
+        if not handovers or root is None:
+            return head
+        return replace(head, size=handovers[0], root=root)
 
     def _stream(
         self, start: int, end: int, head: Head, export: Appended, reader: Standpoint

@@ -18,7 +18,7 @@ from ledger_core.formats.receipt import Receipt, format_receipt
 from ledger_core.merkle import tiles, tree
 from ledger_core.merkle.tiles import TILE_WIDTH, TileId, TileNodes
 from ledger_core.merkle.tree import NodeId
-from ledger_core.signing import CheckpointSigner
+from ledger_core.signing import CheckpointSigner, KeyHistory
 from ledger_core.storage import store
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import Head
@@ -55,6 +55,10 @@ class Prover:
         self._ledger_id = ledger_id
         self._signer = signer
         self._tiles = _Tiles()
+
+    def log_keys(self, size: int) -> KeyHistory:
+        """Return the keys that the log has had up to a size, each with its entry's index."""
+        return self._signer.keys.history(size)
 
     def checkpoint(self, tx: Transaction, head: Head) -> bytes:
         """Return the signed checkpoint at ``head``, if the tree has the root the head says."""

@@ -128,7 +128,7 @@ class Audit:
             for finding in repeats.findings():
                 self._findings.add(finding)
         self._check_whole(manifest, proof, checkpoint, whole)
-        self._check_trust(signed, whole)
+        self._check_trust(signed, checkpoint, whole)
         evidence.take_whole(checkpoint)
         self._check_evidence(manifest, evidence, whole)
 
@@ -279,15 +279,17 @@ class Audit:
         attempt(checks.check_exporter, manifest, keys)
         attempt(checks.check_counts, manifest, whole.counts())
 
-    def _check_trust(self, signed: bytes, whole: Whole) -> None:
+    def _check_trust(self, signed: bytes, checkpoint: Checkpoint, whole: Whole) -> None:
         """Check 4's signatures, and 15."""
         verdict, policy, attempt = self._verdict, self._options.policy, self._findings.attempt
-        log_key = whole.governance.log_key()
+        governance = whole.governance
+        log_key = governance.log_key(checkpoint.size)
         if log_key is not None:
             verdict.log_key = format_vkey(log_key)
             attempt(checks.check_log_signature, signed, log_key)
         if policy is None:
             return
+        policy = governance.extend_trust(policy)
         verdict.is_trusted = attempt(checks.check_trusted_log, signed, policy)
         if verdict.is_trusted and policy.quorum != NO_QUORUM:
             self._ran(15)
@@ -296,9 +298,12 @@ class Audit:
     def _check_evidence(self, manifest: Manifest, evidence: Evidence, whole: Whole) -> None:
         """Check 14: each file's own signature first, then what it says of this tree."""
         policy, attempt = self._options.policy, self._findings.attempt
-        log_key = whole.governance.log_key()
+        governance = whole.governance
+        if policy is not None:
+            policy = governance.extend_trust(policy)
         for kept in self._options.evidence:
             self._ran(14)
+            log_key = governance.log_key(kept.checkpoint.size)
             attempt(checks.check_kept_signature, kept, policy, log_key)
             attempt(checks.check_kept_receipt, kept, evidence.leaf_of(kept))
             attempt(checks.check_prefix, kept, manifest.origin, evidence.root_of(kept))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger_core.errors import StandingError
+from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
 from ledger_core.merkle.tree import HASH_BYTES
 from ledger_core.policy.assembly import Act, Assembly, is_speech, named_proposals, replay
@@ -59,6 +60,12 @@ class Stamps:
         return Act(index, leaf_hash, self.times[at], kind, author, payload)
 
 
+def _parse_log_key(vkey: str) -> LogKey:
+    key = parse_vkey(vkey)
+    assert isinstance(key, LogKey), "the rules of charters and log keys have asked for one"
+    return key
+
+
 class Governance:
     """Governance so far. Grows with members, keys and proposals, not with entries."""
 
@@ -73,13 +80,22 @@ class Governance:
     def constitution(self) -> Constitution:
         return self._assembly.constitution
 
-    def log_key(self) -> LogKey | None:
-        """Return the log's key as governance entries name it."""
-        if not self.constitution.log_keys:
-            return None
-        key = parse_vkey(self.constitution.log_keys[-1][1])
-        assert isinstance(key, LogKey), "the rules of charters and log keys have asked for one"
-        return key
+    def log_key(self, size: int) -> LogKey | None:
+        """Return the key that signs checkpoints of a size, as governance entries name it."""
+        keys = [vkey for index, vkey in self.constitution.log_keys if index < size]
+        return _parse_log_key(keys[-1]) if keys else None
+
+    def extend_trust(self, policy: TrustPolicy) -> TrustPolicy:
+        """Trust those keys too to which a trusted key of this log handed over, one by one.
+
+        Each handover was signed by the key before, which the record type's rule has verified.
+        """
+        keys = [_parse_log_key(vkey) for _, vkey in self.constitution.log_keys]
+        trusted = [place for place, key in enumerate(keys) if key in policy.logs]
+        if not trusted:
+            return policy
+        heirs = [key for key in keys[trusted[0] :] if key not in policy.logs]
+        return replace(policy, logs=[*policy.logs, *heirs])
 
     def verdicts(self) -> Counter[str]:
         """Count proposals by how they ended."""
