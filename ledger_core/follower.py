@@ -10,19 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from ledger_core import ids
+from ledger_core.clock import parse_time
 from ledger_core.constitutions import ConstitutionReader
-from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
+from ledger_core.errors import IntegrityError, LedgerGridError, MalformedError, StorageError
 from ledger_core.fail_points import reach
-from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef, Ref
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
-from ledger_core.records.model import JSON, RecordType, decode_part
+from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.registry import ALL, find_type
 from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
@@ -181,11 +182,9 @@ class Follower:
             constitution = self._constitution(tx, ledger_id)
             rows: list[ViewRow] = []
             for group in _groups(entries):
-                numbers = [entry.index for entry in group]
+                numbers = [seen.index for seen in group]
                 parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
-                rows += [
-                    view_row(entry, parts.get(entry.index, {}), constitution) for entry in group
-                ]
+                rows += [_row(seen, parts.get(seen.index, {}), constitution) for seen in group]
             return rows
 
     def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
@@ -204,15 +203,16 @@ class Follower:
             self._changed.notify_all()
 
 
-def _viewed_parts(kind: RecordType) -> list[str]:
-    """Name the payload parts that a type's columns are made of."""
-    return [name for name, part in kind.parts.items() if part.is_json and part.required]
+_PARTS_OF = {
+    kind.name: [name for name, part in kind.parts.items() if part.is_json and part.required]
+    for kind in ALL
+}
+"""The payload parts that a type's columns are made of."""
+
+_VIEWED_PARTS = sorted({name for kind in ALL if kind.columns for name in _PARTS_OF[kind.name]})
 
 
-_VIEWED_PARTS = sorted({name for kind in ALL if kind.columns for name in _viewed_parts(kind)})
-
-
-class _Seen(msgspec.Struct):
+class _Record(msgspec.Struct):
     """What the views need of a record. It was checked in full when it was admitted."""
 
     type: str
@@ -223,24 +223,35 @@ class _Seen(msgspec.Struct):
     parties: tuple[str, ...] = ()
 
 
-_SEEN = msgspec.json.Decoder(_Seen)
+class _Seen(msgspec.Struct, frozen=True):
+    """An entry looked into, once. ``received_at`` in ms."""
+
+    index: int
+    leaf_hash: bytes
+    received_at: int
+    record: _Record
 
 
-def _see(entry: StoredEntry, record: bytes) -> _Seen:
+_RECORDS = msgspec.json.Decoder(_Record)
+
+
+def _see(entry: StoredEntry) -> _Seen:
     try:
-        return _SEEN.decode(record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        received_at, record = look_into(entry.leaf)
+        seen = _RECORDS.decode(record)
+        return _Seen(entry.index, entry.leaf_hash, parse_time(received_at), seen)
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, MalformedError) as error:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
 
 
-def _groups(entries: Sequence[StoredEntry]) -> Iterator[list[StoredEntry]]:
+def _groups(entries: Iterable[StoredEntry]) -> Iterator[list[_Seen]]:
     """Cut entries into groups whose payload, as far as views need it, is read in one query."""
-    group: list[StoredEntry] = []
+    group: list[_Seen] = []
     size = 0
-    for entry in entries:
-        payload = _see(entry, parse_entry(entry.leaf).record).payload
+    for seen in map(_see, entries):
+        payload = seen.record.payload
         size += sum(payload[name].size for name in _VIEWED_PARTS if name in payload)
-        group.append(entry)
+        group.append(seen)
         if size >= _GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -250,21 +261,24 @@ def _groups(entries: Sequence[StoredEntry]) -> Iterator[list[StoredEntry]]:
 
 def view_row(entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
     """Compute what the views say of an entry, given the parts that its type's columns need."""
-    parsed = parse_entry(entry.leaf)
-    record = _see(entry, parsed.record)
+    return _row(_see(entry), parts, constitution)
+
+
+def _row(seen: _Seen, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
+    record = seen.record
     kind = find_type(record.type)
     columns: Mapping[str, str | int | None] = {}
-    wanted = [name for name in _viewed_parts(kind) if name in parts]
+    wanted = [name for name in _PARTS_OF[kind.name] if name in parts]
     # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
-    if kind.columns and len(wanted) == len(_viewed_parts(kind)):
+    if kind.columns and len(wanted) == len(_PARTS_OF[kind.name]):
         columns = kind.row({n: decode_part(kind, n, JSON, parts[n].data) for n in wanted})
-    subject = Subject(entry.index, record.type, record.author, record.parties)
+    subject = Subject(seen.index, record.type, record.author, record.parties)
     return ViewRow(
-        index=entry.index,
+        index=seen.index,
         type=record.type,
         author=record.author,
-        received_at=parsed.header.received_at,
-        leaf_hash=entry.leaf_hash,
+        received_at=seen.received_at,
+        leaf_hash=seen.leaf_hash,
         stream=record.stream,
         refs=[ids.parse_digest(ref.to) for ref in record.refs],
         columns=columns,

@@ -15,7 +15,6 @@ import pytest
 from ledger_core import follower
 from ledger_core.formats.record import Part
 from ledger_core.policy.constitution import Constitution
-from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import EntryQuery, ViewRow
 from tests.support.ledgers import Service, append_notes, register
 
@@ -48,15 +47,15 @@ def test_two_followers_compute_each_entry_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: Counter[int] = Counter()
-    compute = follower.view_row
+    compute = follower._row
 
     def counted(
-        entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution
+        seen: follower._Seen, parts: Mapping[str, Part], constitution: Constitution
     ) -> ViewRow:
-        computed[entry.index] += 1
-        return compute(entry, parts, constitution)
+        computed[seen.index] += 1
+        return compute(seen, parts, constitution)
 
-    monkeypatch.setattr(follower, "view_row", counted)
+    monkeypatch.setattr(follower, "_row", counted)
     replicas = [service.open(), service.open()]
     replicas[0].ledgers.create("main")
     ledgers = [replica.ledgers.get("main") for replica in replicas]
