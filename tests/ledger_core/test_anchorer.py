@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from ledger_core import ids
 from ledger_core.errors import (
@@ -13,6 +14,7 @@ from ledger_core.errors import (
     NotFoundError,
     ProofError,
     RefusedError,
+    StorageError,
 )
 from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
 from ledger_core.formats.receipt import parse_receipt
@@ -248,3 +250,27 @@ def test_a_forged_anchored_receipt_is_refused(service: Service) -> None:
         check_anchored(good, deal.local.entry(2).leaf, checkpoint)
     with pytest.raises(ProofError):
         check_anchored(good, leaf, Checkpoint(checkpoint.origin, checkpoint.size, bytes(32)))
+
+
+def test_the_database_keeps_where_a_ledger_ended_and_is_anchored(service: Service) -> None:
+    replica = service.open()
+    deal = Deal(replica)
+    deal.close()
+    replica.ledgers.clerk.tidy()
+    for change in (
+        "UPDATE closings SET anchor = 0",
+        "UPDATE closings SET size = 1",
+        "UPDATE closings SET try_at = 0",
+        "DELETE FROM closings",
+    ):
+        with pytest.raises(StorageError), replica.database.write() as tx:
+            tx.execute(text(change))
+
+
+def test_an_archive_of_a_closed_ledger_adds_nothing_to_it(service: Service) -> None:
+    deal = Deal(service.open())
+    append_notes(deal.local, deal.buyer, 2)
+    deal.close()
+    size = deal.local.size()
+    assert b"".join(deal.local.export(0, None, "auditor"))
+    assert deal.local.size() == size
