@@ -38,7 +38,7 @@ from ledger_core.storage.views import Views
 from ledger_core.witnessed import LATE_MS, Witnessed
 
 _OPEN_LEDGERS = 20_000
-_CHECKED_AGAIN = 100
+_CHECKED_AGAIN = 25
 """Of the ledgers found to continue what was signed, so many are checked in full each time."""
 
 
