@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from api import logs
+from api import logs, workers
 from api.app import open_ledgers
 from api.metrics import MULTIPROCESS_DIR
 from api.settings import PREFIX, Settings, load_settings, to_environment
@@ -21,6 +21,7 @@ from ledger_core.ledgers import Ledgers
 from ledger_core.storage.database import open_database
 from ledger_core.storage.tokens import Tokens
 
+APP = "api.app:app_from_environment"
 FIRST_LEDGER = "main"
 _OTHER_VARIABLES = {"TOKEN", "URL", "LEDGER", "FAIL_POINT"}
 
@@ -37,19 +38,22 @@ def run(chosen: Mapping[str, Any], *, degraded: bool) -> None:
         if settings.workers > 1:
             os.environ[MULTIPROCESS_DIR] = held.enter_context(tempfile.TemporaryDirectory())
         logs.configure(settings.log_level)
-        uvicorn.run(
-            "api.app:app_from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http="httptools",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_s,
+        options: dict[str, Any] = {
+            "factory": True,
+            "host": settings.host,
+            "port": settings.port,
+            "workers": settings.workers,
+            "loop": "uvloop",
+            "http": "httptools",
+            "proxy_headers": False,
+            "server_header": False,
+            "timeout_graceful_shutdown": settings.shutdown_s,
             **logs.uvicorn_options(),
-        )
+        }
+        if settings.workers > 1:
+            workers.run(uvicorn.Config(APP, **options))
+        else:
+            uvicorn.run(APP, **options)
 
 
 @contextmanager
