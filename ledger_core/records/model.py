@@ -30,6 +30,12 @@ class PartType:
 
     schema: Any
     required: bool = True
+    decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made at import: msgspec learns a struct when it first decodes one, and crashes if two
+        # threads do so at the same time.
+        object.__setattr__(self, "decoder", msgspec.json.Decoder(self.schema))
 
     @property
     def is_json(self) -> bool:
@@ -92,7 +98,7 @@ def decode_part(kind: RecordType, name: str, media_type: str, data: bytes) -> An
     if media_type != JSON:
         raise PayloadError(f"part {name!r} of {kind.name} is {JSON}, not {media_type}")
     try:
-        value = msgspec.json.decode(data, type=part_type.schema)
+        value = part_type.decoder.decode(data)
         if kind.is_governance:
             json.loads(data, object_pairs_hook=_refuse_repetition)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -7,6 +7,16 @@
 """
 
 from ledger_core.errors import ConflictError, LedgerGridError, RefusedError
+from ledgergrid import (
+    delivery,
+    entries,
+    governing,
+    memory,
+    receipts,
+    told,
+    trust,
+    wire,
+)
 from ledgergrid.async_client import AsyncLedger
 from ledgergrid.client import Ledger
 from ledgergrid.errors import (
@@ -19,10 +29,13 @@ from ledgergrid.errors import (
     StrangeLogKeyError,
     UnreachableError,
 )
+from ledgergrid.learning import learn
 from ledgergrid.proposals import Proposal, ProposalOutcome
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft
 from ledgergrid.signer import Signer
+
+learn(delivery, entries, governing, memory, receipts, told, trust, wire)
 
 __all__ = [
     "AsyncLedger",

@@ -77,7 +77,8 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: Parent | None = None
 
 
-NOTHING_MORE = Founding()
+NOTHING_MORE = msgspec.convert({}, Founding)
+"""Converted, so that msgspec knows the struct before several threads convert to it."""
 
 
 def _rule(record: Record, payload: Payload) -> None:

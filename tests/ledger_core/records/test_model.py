@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +139,10 @@ def test_text_that_a_database_cannot_hold_never_reaches_a_column() -> None:
 def test_a_payload_nested_without_end_is_refused(depth: int) -> None:
     with pytest.raises(PayloadError):
         decode_payload(*seal_parts("note/1", {"body": b"[" * depth}))
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+def test_msgspec_knows_every_type_before_threads_ask(kind: RecordType) -> None:
+    """Found by kill -9 under load: two threads that decode a struct first crash the process."""
+    for part in kind.parts.values():
+        assert isinstance(part.decoder, msgspec.json.Decoder)
