@@ -163,13 +163,6 @@ class Constitution:
             return f"the author's member {key.member} is {how}"
         return None
 
-    def voter_of(self, key_name: str, policy: Policy) -> str | None:
-        """Return as whom a key is counted: its member or itself. None: it has no voice."""
-        key = self.keys.get(key_name)
-        if key is None:
-            return None
-        return key.member if policy.count_by == "member" else key.key
-
     def changes_between(self, first: int, last: int, member: str) -> bool:
         """Say whether a member's standing changed so that ``first`` does not speak for ``last``."""
         return any(first <= spell.since < last for spell in self.members[member].spells)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -68,13 +67,16 @@ def kill_one_after_the_other(works: list[Work], moments: random.Random) -> None:
     processes: list[BaseProcess] = [PROCESSES.Process(target=main, args=(work,)) for work in works]
     for process in processes:
         process.start()
-    wait_until_under_load(works, processes)
-    for process in processes:
-        time.sleep(moments.uniform(0, LONGEST_LIFE_S))
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join(TIMEOUT_S)
-        assert process.exitcode == -signal.SIGKILL
+    try:
+        wait_until_under_load(works, processes)
+        for process in processes:
+            time.sleep(moments.uniform(0, LONGEST_LIFE_S))
+            process.kill()
+            process.join(TIMEOUT_S)
+            assert process.exitcode == -signal.SIGKILL
+    finally:
+        for process in processes:
+            process.kill()  # Whatever went wrong, nobody goes on appending.
 
 
 def wait_until_under_load(works: list[Work], processes: list[BaseProcess]) -> None:
