@@ -12,6 +12,7 @@ import typer
 
 from api.commands import (
     doctor,
+    keyring,
     keys,
     ledgers,
     members,
@@ -48,6 +49,7 @@ app.command()(records.export)
 app.command(context_settings=verify.CONTEXT, add_help_option=False)(verify.verify)
 app.command()(doctor.doctor)
 app.add_typer(tokens.app, name="token")
+app.add_typer(keyring.app, name="keyring")
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ STREAM_CHARS: Final = 64
 ORIGIN_CHARS: Final = 200
 LEDGER_NAME_CHARS: Final = 63
 
+KEYRING_BYTES: Final = 1_000_000
+"""Private keys of about 4,000 logs."""
+
 NOTE_BYTES: Final = 1_000_000
 NOTE_SIGNATURES: Final = 100
 """As golang.org/x/mod/sumdb/note: more lines than this are refused, never skipped."""

@@ -16,7 +16,11 @@ A private key has the id of its public one and holds the seed.
 
 A cosignature's blob is its time (uint64, seconds) before the signature.
 
-Sources: https://c2sp.org/signed-note "Signatures", https://c2sp.org/tlog-cosignature
+A log may be *named by its key*: ``sigsum.org/v1/tree/`` and the hex SHA-256 of its public key, the
+only origin that Sigsum's witnesses cosign.
+
+Sources: https://c2sp.org/signed-note "Signatures", https://c2sp.org/tlog-cosignature, and for names
+``SigsumCheckpointOrigin`` in https://pkg.go.dev/sigsum.org/sigsum-go/pkg/types
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ _PRIVATE = "PRIVATE+KEY+"
 _TIME_BYTES = 8
 _NAME_BYTES = 255
 """C2SP tlog-cosignature: name and origin have one byte for their length."""
+
+_NAMED_BY_KEY = "sigsum.org/v1/tree/"
 
 
 def compute_key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
@@ -129,6 +135,17 @@ PublicKey = LogKey | WitnessKey | MldsaWitnessKey
 def key_digest(key: PublicKey) -> bytes:
     """Return the 32 bytes that the key id is cut from: nobody makes another key with them."""
     return _compute_digest(key.name, key.algorithm, key.public_key)
+
+
+def make_key_name(public_key: bytes) -> str:
+    """Return the name of a log that is named by this key."""
+    return _NAMED_BY_KEY + sha256(public_key).hexdigest()
+
+
+def check_named_by_key(key: LogKey) -> None:
+    """Raise if the name says which key the log has, and it is not this one."""
+    if key.name.startswith(_NAMED_BY_KEY) and key.name != make_key_name(key.public_key):
+        raise MalformedError(f"{key.name[:200]} names another key than it has")
 
 
 def cosigned_at(blob: bytes) -> int:

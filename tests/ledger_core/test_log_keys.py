@@ -8,13 +8,19 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from ledger_core.errors import PayloadError, SignatureError, StandingError
+from ledger_core.errors import IntegrityError, PayloadError, SignatureError, StandingError
 from ledger_core.formats.checkpoint import verify_checkpoint
+from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.receipt import check_receipt, parse_receipt
-from ledger_core.formats.vkey import LogKey, format_vkey, parse_vkey
+from ledger_core.formats.vkey import LogKey, NoteSigner, format_vkey, make_key_name, parse_vkey
 from ledger_core.ledger import Ledger
 from ledger_core.records.types.log_key import LogKeyChange, check_handover, follow_handovers
 from tests.support.ledgers import Author, Service, append_notes, register
+
+SEED = PrivateKey(b"\x09" * 32)
+OWN = NoteSigner("log.example.org/orders", SEED)
+NAMED = NoteSigner(make_key_name(SEED.public_key), SEED)
+"""The same key for a log of any name, and for the log that is named by it."""
 
 
 def changes(ledger: Ledger) -> Iterator[LogKeyChange]:
@@ -129,3 +135,51 @@ def test_a_handover_that_the_old_key_did_not_sign_leads_nowhere(service: Service
             check_handover(ledger.origin, forged)
     with pytest.raises(PayloadError):
         check_handover("ledgergrid.example/elsewhere", first)
+
+
+def test_a_log_with_a_key_of_its_own_signs_with_it_and_hands_over_to_derived_ones(
+    service: Service,
+) -> None:
+    service.own_log_keys = [OWN]
+    ledger = service.open().ledgers.create("orders", origin=OWN.name)
+    assert ledger.log_key == OWN.public
+    notes = append_notes(ledger, register(ledger), 3, batch=1)
+    ledger.rotate_log_key()
+    ledger.rotate_log_key()
+    assert len({vkey for _, vkey in ledger.log_keys()}) == 3
+    check_signers(ledger)
+    ledger = service.reopen().ledgers.get("orders")
+    assert [ledger.receipt(note.index) for note in notes] == [note.receipt for note in notes]
+    check_signers(ledger)
+
+
+def test_without_the_logs_own_key_nothing_is_signed_in_its_name(service: Service) -> None:
+    service.own_log_keys = [OWN]
+    ledger = service.open().ledgers.create("orders", origin=OWN.name)
+    append_notes(ledger, register(ledger), 3)
+    other = NoteSigner(OWN.name, PrivateKey(b"\x0a" * 32))
+    for wrong in ((), (other,)):
+        service.own_log_keys = wrong
+        replica = service.reopen()
+        with pytest.raises(IntegrityError, match="does not hold the log's key"):
+            replica.ledgers.get("orders").checkpoint()
+    service.own_log_keys = [OWN]
+    verify_checkpoint(service.reopen().ledgers.get("orders").checkpoint(), OWN.public)
+
+
+def test_a_log_that_is_named_by_its_key_keeps_it_for_ever(service: Service) -> None:
+    service.own_log_keys = [NAMED]
+    ledger = service.open().ledgers.create("main", origin=NAMED.name)
+    append_notes(ledger, register(ledger), 3)
+    size = ledger.size()
+    with pytest.raises(PayloadError, match="names another key"):
+        ledger.rotate_log_key()
+    assert ledger.size() == size
+    assert verify_checkpoint(ledger.checkpoint(), NAMED.public).size == size
+
+
+def test_a_log_is_not_founded_under_the_name_of_a_key_that_is_not_held(service: Service) -> None:
+    ledgers = service.open().ledgers
+    with pytest.raises(PayloadError, match="names another key"):
+        ledgers.create("main", origin=NAMED.name)
+    assert ledgers.names() == []

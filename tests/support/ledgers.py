@@ -17,7 +17,7 @@ from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.record import Record, Ref, Relation
 from ledger_core.formats.submission import Submission
 from ledger_core.formats.trust_policy import TrustPolicy
-from ledger_core.formats.vkey import format_vkey
+from ledger_core.formats.vkey import NoteSigner, format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
@@ -51,13 +51,15 @@ class Replica:
         memory_url: str,
         now: clock.Clock = clock.now_ms,
         witness_policy: TrustPolicy | None = None,
+        own_log_keys: Sequence[NoteSigner] = (),
     ) -> None:
         self.database: Database = open_database(database_url)
         self.database.migrate()
         self._memory = open_database(memory_url)
         self.memory = SignerMemory(self._memory)
+        keyring = Keyring(SECRET, own_log_keys)
         self.ledgers = Ledgers(
-            self.database, self.memory, Keyring(SECRET), clock=now, witness_policy=witness_policy
+            self.database, self.memory, keyring, clock=now, witness_policy=witness_policy
         )
         self.ledgers.start()
 
@@ -74,13 +76,14 @@ class Service:
         self.database_url = database_url
         self.memory_url = f"sqlite:///{folder / 'signer.db'}"
         self.clock = TurnedClock()
+        self.own_log_keys: Sequence[NoteSigner] = ()
         self._open: list[Replica] = []
 
     def open(
         self, *, memory_url: str | None = None, witness_policy: TrustPolicy | None = None
     ) -> Replica:
         memory = memory_url or self.memory_url
-        replica = Replica(self.database_url, memory, self.clock, witness_policy)
+        replica = Replica(self.database_url, memory, self.clock, witness_policy, self.own_log_keys)
         self._open.append(replica)
         return replica
 

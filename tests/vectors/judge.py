@@ -147,6 +147,12 @@ def _parse_vkey(given: Given) -> int:
     return key.algorithm
 
 
+def _check_named_by_key(given: Given) -> None:
+    key = vkey.parse_vkey(given["vkey"])
+    assert isinstance(key, vkey.LogKey)
+    vkey.check_named_by_key(key)
+
+
 def _parse_skey(given: Given) -> str:
     signer = vkey.parse_skey(given["skey"])
     assert vkey.format_skey(signer) == given["skey"]
@@ -458,6 +464,8 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "check_public_key": _check_public_key,
     "parse_vkey": _parse_vkey,
     "parse_skey": _parse_skey,
+    "make_key_name": lambda given: vkey.make_key_name(bytes.fromhex(given["key"])),
+    "check_named_by_key": _check_named_by_key,
     "parse_entry": _silently(_parse_entry),
     "entry fields": _entry_fields,
     "parse_header": _parse_header,

@@ -42,6 +42,21 @@ ENOCH_LINE = (
 )
 """Text, keys and lines as golang.org/x/mod/sumdb/note publishes them."""
 
+SIGSUM_ORIGIN = (
+    "sigsum.org/v1/tree/e796172b92befd62d9dc67e41c2f5bc9d3100a3023b20b1ca40288dd1c679e69"
+)
+SIGSUM_PUBLIC = "66e0b858e462a609e66fe71370c816d8846ff103d5499a22a7fec37fdbc424a7"
+SIGSUM_VKEY = f"{SIGSUM_ORIGIN}+809da1a3+AWbguFjkYqYJ5m/nE3DIFtiEb/ED1UmaIqf+w3/bxCSn"
+SIGSUM_PRIVATE = (
+    f"PRIVATE+KEY+{SIGSUM_ORIGIN}+809da1a3+AREAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
+SIGSUM_ROOT = "1c0e47" + "00" * 29
+SIGSUM_NOTE = (
+    f"{SIGSUM_ORIGIN}\n10\nHA5HAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— {SIGSUM_ORIGIN} "
+    "gJ2ho0n8F8olcerUF1FFdv235A/5as/coWrpLrtE7ovMeP5whgwouYExowG/lTznxu6OUGjjt5yJQ6bXtTcf718MqAQ=\n"
+).encode()
+"""A log named by its key, and a checkpoint of it, as sigsum.org/sigsum-go publishes them."""
+
 TALL = Checkpoint(ORIGIN, TALL_SIZE, bytes.fromhex(TALL_ROOT))
 TALL_NOTE = sign_checkpoint(TALL, LOG)
 TALL_TEXT = TALL_NOTE.partition(b"\n\n")[0] + b"\n"
@@ -134,6 +149,17 @@ def _keys() -> list[Case]:
         *(refuse(f"vkey with {name}", "parse_vkey", {"vkey": text}) for name, text in bad.items()),
         refuse("vkey of small order", "parse_vkey", {"vkey": small}, "bad-signature"),
         accept("private key and its vkey", "parse_skey", {"skey": PETER_PRIVATE}, PETER),
+        accept(
+            "private key of Sigsum's example", "parse_skey", {"skey": SIGSUM_PRIVATE}, SIGSUM_VKEY
+        ),
+        accept("log named by its key", "make_key_name", {"key": SIGSUM_PUBLIC}, SIGSUM_ORIGIN),
+        accept("key of a log named by it", "check_named_by_key", {"vkey": SIGSUM_VKEY}),
+        accept("key of a log that is not", "check_named_by_key", {"vkey": LOG_VKEY}),
+        refuse(
+            "key of a log named by another",
+            "check_named_by_key",
+            {"vkey": with_right_id(SIGSUM_ORIGIN, 1, raw[1:])},
+        ),
         *(
             accept(f"private key of {whose}", "parse_skey", {"skey": skey}, public)
             for whose, skey, public in (
@@ -293,6 +319,12 @@ def _signed_checkpoints() -> list[Case]:
     changed = TALL_NOTE.replace(b"70000", b"70001")
     return [
         accept("signed checkpoint", "verify_checkpoint", given, [ORIGIN, TALL_SIZE, TALL_ROOT]),
+        accept(
+            "signed checkpoint of Sigsum's example",
+            "verify_checkpoint",
+            {"note": show(SIGSUM_NOTE), "key": SIGSUM_VKEY},
+            [SIGSUM_ORIGIN, 10, SIGSUM_ROOT],
+        ),
         accept(
             "signed checkpoint with a cosignature",
             "verify_checkpoint",

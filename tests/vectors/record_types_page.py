@@ -99,8 +99,10 @@ ledgergrid/key-possession@v1
 RULES = {
     "charter/1": (
         "Its own rule: `origin` is the record's `ledger`; `log_key` is a vkey of type 0x01 whose "
-        "name is the origin; every key is acceptable ([signatures.md](signatures.md)), no key and "
-        "no role of a key is named twice; the author is one of the keys and an operator. No member "
+        "name is the origin, and its key the one that the origin names if it names one "
+        "([note-and-checkpoint.md](note-and-checkpoint.md#keys)); every key is acceptable "
+        "([signatures.md](signatures.md)), no key and no role of a key is named twice; "
+        "the author is one of the keys and an operator. No member "
         "is named twice, nor a role of one, and none is given the role `member`, which all hold; a "
         "key's `member` is among them; a member's key is no operator, a key without a member no "
         "steward. Policies and audiences follow the rules of `policy/1` and `audience/1`; no type "
@@ -123,7 +125,8 @@ RULES = {
         "Its own rule: `old` and `new` are two vkeys of type 0x01 named like the record's "
         "`ledger`; `by_old` and `by_new` are their signatures (base64url) over these bytes, each "
         "line ending in a newline:\n\n```text\nledgergrid/log-key-handover@v1\n"
-        "<origin of the ledger>\n<old>\n<new>\n```"
+        "<origin of the ledger>\n<old>\n<new>\n```\n\n"
+        "A log [named by its key](note-and-checkpoint.md#keys) never hands over."
     ),
     "member/1": (
         "Its own rule: no role and no key is named twice; the role `member` is neither given nor "

@@ -15,7 +15,7 @@ from ledger_core import ids, limits
 from ledger_core.errors import MalformedError, PayloadError, SignatureError
 from ledger_core.formats import ed25519
 from ledger_core.formats.record import Record
-from ledger_core.formats.vkey import LogKey, parse_vkey
+from ledger_core.formats.vkey import LogKey, check_named_by_key, parse_vkey
 from ledger_core.records.model import PartType, Payload, RecordType, Role
 from ledger_core.records.rules import (
     EVERY_MEMBER,
@@ -99,6 +99,7 @@ def _check_keys(charter: Charter, record: Record) -> None:
         ed25519.check_public_key(ids.parse_key(founding.key))
     if not isinstance(log_key, LogKey) or log_key.name != charter.origin:
         raise PayloadError("charter's log_key is not a log's vkey named like its origin")
+    check_named_by_key(log_key)
     if charter.origin != record.ledger:
         raise PayloadError("charter's origin is not the ledger it is meant for")
     if len({founding.key for founding in charter.keys}) != len(charter.keys):

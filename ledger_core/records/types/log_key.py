@@ -2,6 +2,7 @@
 
 The old log key signs the new one, so whoever trusts the old key can go on without being
 told anything from elsewhere; the new one signs as well, to show that it is held.
+A log that is named by its key has that key for ever.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from ledger_core import ids
 from ledger_core.errors import MalformedError, PayloadError, SignatureError
 from ledger_core.formats import ed25519
 from ledger_core.formats.record import Record
-from ledger_core.formats.vkey import LogKey, format_vkey, parse_vkey
+from ledger_core.formats.vkey import LogKey, check_named_by_key, format_vkey, parse_vkey
 from ledger_core.records.model import PartType, Payload, RecordType
 
 
@@ -48,6 +49,7 @@ def check_handover(origin: str, change: LogKeyChange) -> LogKey:
             if not isinstance(key, LogKey) or key.name != origin:
                 raise PayloadError("log key is not a log's vkey named like the ledger's origin")
             blob = ids.decode_base64url(signature, ed25519.SIGNATURE_BYTES)
+            check_named_by_key(key)
             ed25519.verify(key.public_key, message, blob)
             keys.append(key)
     except (MalformedError, SignatureError) as error:

@@ -11,6 +11,7 @@ from ledger_core import ids
 from ledger_core.errors import PayloadError
 from ledger_core.formats import ed25519
 from ledger_core.formats.record import Ref, make_part
+from ledger_core.formats.vkey import NoteSigner, parse_skey
 from ledger_core.records.model import decode_payload
 from ledger_core.records.possession import check_possession, prove_possession
 from ledger_core.records.registry import find_type
@@ -18,16 +19,21 @@ from tests.vectors.bad_governance_types import BAD
 from tests.vectors.build import AGENT, OPERATOR, ORIGIN, SALT, make_record
 from tests.vectors.governance_types import (
     ADMIT,
+    CHARTER,
     CONSORTIUM,
     ENDORSEMENT,
     EXAMPLES,
     LOG_KEY,
+    NEXT_LOG,
     OTHER,
     OTHER_KEY,
     REVOKE,
     digest,
+    hand_over,
+    make_vkey,
     possess,
 )
+from tests.vectors.notes import SIGSUM_ORIGIN, SIGSUM_PRIVATE, SIGSUM_VKEY
 
 
 def decode(kind: str, body: Any, key: ed25519.PrivateKey = OPERATOR, **fields: Any) -> Any:
@@ -68,6 +74,23 @@ def test_an_admission_shows_possession_of_every_key() -> None:
 def test_both_log_keys_sign_the_same_words() -> None:
     with pytest.raises(PayloadError, match="log key: "):
         decode("log.key/1", {**LOG_KEY, "by_old": LOG_KEY["by_new"], "by_new": LOG_KEY["by_old"]})
+
+
+def test_a_log_that_is_named_by_a_key_has_that_key_from_its_charter_on_and_for_ever() -> None:
+    body = {**CHARTER, "origin": SIGSUM_ORIGIN, "log_key": SIGSUM_VKEY}
+    decode("charter/1", body, ledger=SIGSUM_ORIGIN)
+    other = make_vkey(NEXT_LOG, SIGSUM_ORIGIN)
+    with pytest.raises(PayloadError, match=r"charter: .*names another key"):
+        decode("charter/1", {**body, "log_key": other}, ledger=SIGSUM_ORIGIN)
+    signer = parse_skey(SIGSUM_PRIVATE)
+    assert isinstance(signer, NoteSigner)
+    both = {"old": SIGSUM_VKEY, "new": other}
+    signed = {
+        by: hand_over(key, **both, origin=SIGSUM_ORIGIN)
+        for by, key in (("by_old", signer.private), ("by_new", NEXT_LOG))
+    }
+    with pytest.raises(PayloadError, match=r"log key: .*names another key"):
+        decode("log.key/1", {**both, **signed}, ledger=SIGSUM_ORIGIN)
 
 
 def test_an_endorsement_refers_to_its_own_proposal_or_to_none() -> None:
