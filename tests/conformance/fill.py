@@ -5,6 +5,7 @@ Everything else in this folder sees a LedgerGrid service as strangers do, over H
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,14 +55,14 @@ class Filled:
     token: str = ""
 
 
-def fill(place: Place, entries: int) -> Filled:
+def fill(place: Place, entries: int, origin: str | None = None) -> Filled:
     """Make a public ledger of so many entries in a fresh database, and say how to serve it."""
     settings = Settings(data=place.folder, database=SecretStr(place.database_url), port=place.port)
     database = open_database(settings.database_url)
     database.migrate()
     ledgers = open_ledgers(settings, database)
     ledgers.views.ensure()
-    ledger = ledgers.create(_NAME, kind="public")
+    ledger = ledgers.create(_NAME, kind="public", origin=origin)
     _append_notes(ledger, entries)
     database.close()
     return Filled(
@@ -71,6 +72,25 @@ def fill(place: Place, entries: int) -> Filled:
         command=[sys.executable, "-m", "api.cli", "serve"],
         environment=to_environment(settings),
     )
+
+
+@dataclass(frozen=True)
+class OwnKey:
+    """The public key of a log of ours that is named by it; also as OpenSSH spells it."""
+
+    origin: str
+    vkey: str
+    openssh: str
+
+
+def make_own_key(place: Place) -> OwnKey:
+    """Give a service that is not there yet a log key with an origin that names it."""
+    command = [sys.executable, "-m", "api.cli", "keyring", "add", "--sigsum"]
+    done = subprocess.run(
+        [*command, "--data", str(place.folder)], check=True, capture_output=True, text=True
+    )
+    said = dict(line.split("  ", 1) for line in done.stdout.splitlines()[:3])
+    return OwnKey(said["origin"].strip(), said["log key"].strip(), said["openssh"].strip())
 
 
 @dataclass(frozen=True)

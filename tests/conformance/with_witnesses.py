@@ -2,20 +2,22 @@
 
     python -m tests.conformance.with_witnesses sqlite|postgresql TOOLS
 
-TOOLS is the folder with ``litewitness``, ``checklog`` and ``checkwitness``. A log is served that
-asks two witnesses: litewitness, and a LedgerGrid service. It grows; receipts with both
-cosignatures are judged under a policy that asks for both; a forked copy of the log, with its keys,
-is refused by both. Then our witness is asked by code that has nothing of ours. Nothing is left
-behind.
+TOOLS is the folder with ``litewitness``, ``sigsum-witness``, ``checklog`` and ``checkwitness``. A
+log that is named by its key is served, and asks three witnesses: litewitness, sigsum-witness and a
+LedgerGrid service. It grows; receipts are judged under policies that ask for two of the witnesses,
+both of them; a forked copy of the log, with its keys, is refused by all. Then our witness is asked
+by code that has nothing of ours. Nothing is left behind.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,10 +25,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.conformance.fill import Filled, Place, fill, grow, make_log_key, serve_witness
+from tests.conformance.fill import (
+    Filled,
+    Place,
+    fill,
+    grow,
+    make_log_key,
+    make_own_key,
+    serve_witness,
+)
 from tests.conformance.with_service import (
     ServiceError,
     address,
@@ -50,25 +61,45 @@ def main(store: str, tools: Path) -> int:
         url = stack.enter_context(database(store, folder))
         place = Place(url, folder / "log", free_port())
         place.folder.mkdir(mode=0o700)
-        filled = fill(place, ENTRIES)
-        origin = filled.vkey.split("+", 1)[0]
+        key = make_own_key(place)
+        filled = fill(place, ENTRIES, key.origin)
+        if filled.vkey != key.vkey:
+            raise ServiceError("the log does not sign with the key it is named by")
         driver = make_log_key(DRIVER, seed=42)
 
-        lite = stack.enter_context(litewitness(tools, folder, origin, filled.vkey))
         ours = stack.enter_context(our_witness(folder, [filled.vkey, driver.vkey]))
-        policy = folder / "policy"
-        policy.write_text(
-            f"log {filled.vkey}\n"
-            f"witness lite {lite['vkey']} {lite['url']}\n"
-            f"witness ours {ours['vkeys'][0]} {ours['url']}\n"
-            "group both all lite ours\nquorum both\n"
-        )
+        witnesses = [
+            stack.enter_context(litewitness(tools, folder, key.origin, filled.vkey)),
+            stack.enter_context(sigsum_witness(tools, folder, key.openssh)),
+            Asked("ours", ours["vkeys"][0], ours["url"]),
+        ]
+        policy = write_policy(folder / "policy", filled.vkey, witnesses)
         with log_service(place, filled, ENTRIES, policy):
             witnessed = [let_grow(place, filled, step) for step in STEPS]
-            print(f"cosigned by both while it grew: {witnessed}", flush=True)
-            judge_receipts(tools, place, filled, policy)
-        refuse_fork(folder, place, origin, policy, witnessed[-1])
+            print(f"cosigned by all while it grew: {witnessed}", flush=True)
+            for pair in itertools.combinations(witnesses, 2):
+                print(f"receipts, 2 of 2: {' and '.join(each.name for each in pair)}", flush=True)
+                judged = write_policy(folder / "judged", filled.vkey, pair)
+                judge_receipts(tools, place, filled, judged)
+        refuse_fork(folder, place, key.origin, policy, witnessed[-1])
         return examine_our_witness(tools, ours, driver.skey, driver.vkey)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A witness: what a policy calls it, its key and where it is."""
+
+    name: str
+    vkey: str
+    url: str
+
+
+def write_policy(file: Path, vkey: str, witnesses: Sequence[Asked]) -> Path:
+    """Write a policy that asks for all of these witnesses."""
+    names = " ".join(each.name for each in witnesses)
+    lines = [f"log {vkey}", *(f"witness {w.name} {w.vkey} {w.url}" for w in witnesses)]
+    file.write_text("\n".join([*lines, f"group all-of-them all {names}", "quorum all-of-them", ""]))
+    return file
 
 
 # --- our log -------------------------------------------------------------------------
@@ -93,7 +124,7 @@ def log_service(place: Place, filled: Filled, size: int, policy: Path) -> Iterat
 
 
 def let_grow(place: Place, filled: Filled, more: int) -> int:
-    """Append entries behind the service's back, and wait until both witnesses have cosigned."""
+    """Append entries behind the service's back, and wait until all witnesses have cosigned."""
     size = grow(place, more)
     status = wait_for(place, filled, lambda s: s["witnessed"] == size)
     return int(status["witnessed"])
@@ -127,7 +158,7 @@ def refuse_fork(folder: Path, place: Place, origin: str, policy: Path, witnessed
     (copy / "keyring").write_bytes((place.folder / "keyring").read_bytes())
     (copy / "keyring").chmod(0o600)
     forked = Place(f"sqlite:///{copy / 'ledger.db'}", copy, free_port())
-    filled = fill(forked, witnessed + 100)
+    filled = fill(forked, witnessed + 100, origin)
     if filled.vkey.split("+", 1)[0] != origin:
         raise ServiceError("the copy is no fork: it has another origin")
     with log_service(forked, filled, witnessed + 100, policy):
@@ -144,7 +175,7 @@ def refuse_fork(folder: Path, place: Place, origin: str, policy: Path, witnessed
 
 
 @contextmanager
-def litewitness(tools: Path, folder: Path, origin: str, vkey: str) -> Iterator[Mapping[str, str]]:
+def litewitness(tools: Path, folder: Path, origin: str, vkey: str) -> Iterator[Asked]:
     """Run Filippo Valsorda's litewitness, with its key in an ssh-agent as it wants it."""
     key, socket, file = folder / "lite.key", folder / "agent", folder / "lite.db"
     keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
@@ -179,7 +210,7 @@ def litewitness(tools: Path, folder: Path, origin: str, vkey: str) -> Iterator[M
         found = re.search(r"vkey=(\S+)", log.read_text())
         if found is None:
             raise ServiceError(f"litewitness says no vkey: {log.read_text()}")
-        yield {"vkey": found[1], "url": f"http://127.0.0.1:{port}"}
+        yield Asked("lite", found[1], f"http://127.0.0.1:{port}")
 
 
 def list_log(file: Path, origin: str, vkey: str) -> None:
@@ -191,6 +222,44 @@ def list_log(file: Path, origin: str, vkey: str) -> None:
         )
         connection.execute("INSERT INTO key (origin, key) VALUES (?, ?)", (origin, vkey))
     connection.close()
+
+
+@contextmanager
+def sigsum_witness(tools: Path, folder: Path, log_key: str) -> Iterator[Asked]:
+    """Run Sigsum's witness for the one log that it cosigns, named by its key."""
+    key, log_file, log = folder / "sigsum.key", folder / "log.pub", folder / "sigsum.log"
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+    subprocess.run(keygen, check=True)
+    log_file.write_text(f"{log_key}\n")
+    port = free_port()
+    command = [str(tools / "sigsum-witness"), "-k", str(key), "--log-key", str(log_file)]
+    command += ["--state-file", str(folder / "sigsum.state"), f"127.0.0.1:{port}"]
+    # Debian builds 0.11.2 without its go.mod, so it routes as Go 1.21 did and finds no path; this
+    # says what the module says, and nothing to other builds.
+    environment = {**os.environ, "GODEBUG": "httpmuxgo121=0"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_until(lambda: listens(port), f"sigsum-witness ({log.read_text()[-500:]})")
+            public = base64.b64decode(Path(f"{key}.pub").read_text().split()[1])[-32:]
+            yield Asked("sigsum", make_sigsum_vkey(public), f"http://127.0.0.1:{port}")
+        finally:
+            stop(process)
+
+
+def make_sigsum_vkey(public: bytes) -> str:
+    """Spell a sigsum-witness's key; it says it nowhere."""
+    name = f"sigsum.org/v1/witness/{hashlib.sha256(public).hexdigest()}"
+    key = b"\x04" + public
+    key_id = hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8]
+    return f"{name}+{key_id}+{base64.b64encode(key).decode()}"
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
