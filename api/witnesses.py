@@ -7,6 +7,7 @@ from pathlib import Path
 from api import logs
 from api.settings import PREFIX, Settings
 from ledger_core import limits
+from ledger_core.asking import Pace
 from ledger_core.cosigner import Cosigner
 from ledger_core.errors import LedgerGridError, SettingsError
 from ledger_core.formats.log_list import parse_log_list
@@ -14,7 +15,7 @@ from ledger_core.formats.trust_policy import TrustPolicy, parse_witness_policy
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
 from ledger_core.storage.database import Database
-from ledger_core.witnessing import Pace, Witnessing
+from ledger_core.witnessing import Witnessing
 
 
 def open_cosigner(settings: Settings, database: Database) -> Cosigner | None:

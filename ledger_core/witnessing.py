@@ -11,110 +11,35 @@ Every process has one; a lock lets one of them at a time ask, for a minute, then
 first. Nothing here is in the way of an append: a witness that is slow, silent or wrong shows as
 *not witnessed since*, and what was missed is caught up by the next checkpoint it cosigns.
 
-A ledger's checkpoints are sent at most once an interval. A witness that does not answer is left
-alone for twice as long each time, up to five minutes; one that refuses, or whose answer is worth
-nothing, is not asked again about that ledger for at least a minute, up to an hour.
+A ledger's checkpoints are sent at most once an interval; how one witness is asked, and when it is
+left alone, is in asking.py.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 import httpx
 
+from ledger_core.asking import Outcome, Pace, Witness
 from ledger_core.clock import Clock, now_ms
-from ledger_core.errors import LedgerGridError, UnreachableError, WitnessError
+from ledger_core.errors import LedgerGridError, WitnessError
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import AnyWitnessKey
-from ledger_core.formats.witness import AddCheckpoint
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
 from ledger_core.storage import cosignatures
-from ledger_core.storage.cosignatures import NO_LEDGER, Cosignature, Trouble
+from ledger_core.storage.cosignatures import Cosignature, Trouble
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.witness_client import Behind, Cosigned, WitnessClient
-
-_AT_ONCE = 4
-"""Requests under way at one witness."""
+from ledger_core.witness_client import WitnessClient
 
 _PREPARERS = 2
 _POLL_S = 0.1
 _TERM_S = 60.0
-_TRIES = 3
-_ERROR_CHARS = 500
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How often witnesses are asked, and how long they are left alone (seconds)."""
-
-    interval_s: float = 1.0
-    timeout_s: float = 10.0
-    retry_s: float = 1.0
-    longest_retry_s: float = 300.0
-    refused_s: float = 60.0
-    longest_refused_s: float = 3600.0
-
-
-class _Patience:
-    """How long somebody is left alone after failing; grows with each time, and varies."""
-
-    def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first_s = first_s
-        self._longest_s = longest_s
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._due_s = 0.0
-
-    def fail(self) -> None:
-        """Begin to wait, unless somebody who asked at the same time has said so already."""
-        with self._lock:
-            if not self.is_over:
-                return
-            wait_s = min(self._longest_s, self._first_s * 2**self._failures)
-            self._failures = min(self._failures + 1, 30)
-            # Those who failed together do not come back together.
-            self._due_s = time.monotonic() + wait_s * random.uniform(0.75, 1.25)
-
-    def recover(self) -> None:
-        with self._lock:
-            self._failures, self._due_s = 0, 0.0
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._due_s
-
-
-@dataclass(eq=False)
-class _Witness:
-    """One witness and what this process knows of it. ``patience`` has a lock, ``pool`` too; the
-    rest belongs to the planning thread."""
-
-    client: WitnessClient
-    patience: _Patience
-    pool: ThreadPoolExecutor
-    done: dict[int, int] = field(default_factory=dict)
-    """The size it cosigned last, by ledger id."""
-    refusals: dict[int, _Patience] = field(default_factory=dict)
-    asked: set[int] = field(default_factory=set)
-    """Ledgers with a request under way."""
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What came of asking one witness about one ledger; nothing, if it was not asked after all."""
-
-    ledger_id: int
-    witness: _Witness
-    size: int = 0
-    cosigned: Cosigned | None = None
-    error: LedgerGridError | None = None
 
 
 class Witnessing:
@@ -140,7 +65,7 @@ class Witnessing:
         )
         self._witnesses = [self._meet(url, keys) for url, keys in _by_url(policy).items()]
         self._preparers = ThreadPoolExecutor(_PREPARERS, "witness-prepare")
-        self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._seen: dict[int, int] = {}
         self._pending: set[int] = set()
         self._next_s: dict[int, float] = {}
@@ -150,10 +75,9 @@ class Witnessing:
         self._thread = threading.Thread(target=self._work, name="witnessing", daemon=True)
         self.failure: LedgerGridError | None = None
 
-    def _meet(self, url: str, keys: dict[str, AnyWitnessKey]) -> _Witness:
+    def _meet(self, url: str, keys: dict[str, AnyWitnessKey]) -> Witness:
         client = WitnessClient(url, keys, self._http, self._clock, self._pace.timeout_s)
-        patience = _Patience(self._pace.retry_s, self._pace.longest_retry_s)
-        return _Witness(client, patience, ThreadPoolExecutor(_AT_ONCE, "witness"))
+        return Witness(client, self._pace)
 
     def start(self) -> None:
         self._thread.start()
@@ -202,17 +126,7 @@ class Witnessing:
             errors = cosignatures.read_errors(tx)
         self._errors = {(each.ledger_id, each.witness): each.error for each in errors}
         for witness in self._witnesses:
-            witness.asked.clear()
-            witness.done.clear()
-        by_digest = {digest: w for w in self._witnesses for digest in w.client.digests}
-        lags: dict[tuple[int, int], list[int]] = {}
-        for (ledger_id, digest), size in progress.items():
-            if digest in by_digest:
-                at = self._witnesses.index(by_digest[digest])
-                lags.setdefault((ledger_id, at), []).append(size)
-        for (ledger_id, at), sizes in lags.items():
-            if len(sizes) == len(self._witnesses[at].client.digests):
-                self._witnesses[at].done[ledger_id] = min(sizes)
+            witness.recall(progress)
         self._seen.clear()
         self._rebuild()
 
@@ -245,32 +159,32 @@ class Witnessing:
         open_ = [witness for witness in self._witnesses if witness.patience.is_over]
         for ledger_id in list(self._pending):
             size = sizes.get(ledger_id, 0)
-            behind = [w for w in self._witnesses if w.done.get(ledger_id, 0) < size]
+            behind = [w for w in self._witnesses if w.done(ledger_id) < size]
             if not behind:
                 self._pending.discard(ledger_id)
                 continue
-            due = [w for w in behind if w in open_ and _is_idle(w, ledger_id)]
+            due = [w for w in behind if w in open_ and w.is_idle(ledger_id)]
             if due and now_s >= self._next_s.get(ledger_id, 0.0):
                 self._next_s[ledger_id] = now_s + self._pace.interval_s
                 self._begin_round(ledger_id, due)
 
-    def _begin_round(self, ledger_id: int, due: list[_Witness]) -> None:
+    def _begin_round(self, ledger_id: int, due: list[Witness]) -> None:
         for witness in due:
             witness.asked.add(ledger_id)
         future = self._preparers.submit(self._prepare, ledger_id, due)
         future.add_done_callback(lambda done: self._raise_mistake(done, ledger_id, due))
 
-    def _prepare(self, ledger_id: int, due: list[_Witness]) -> None:
+    def _prepare(self, ledger_id: int, due: list[Witness]) -> None:
         """Make one checkpoint for all of them, so that a quorum forms on one size."""
         try:
             ledger = self._ledgers.find(ledger_id)
             size, note = ledger.own_checkpoint()
         except LedgerGridError as error:
             for witness in due:
-                self._outcomes.put(_Outcome(ledger_id, witness, error=error))
+                self._outcomes.put(Outcome(ledger_id, witness, error=error))
             return
         for witness in due:
-            old = witness.done.get(ledger_id, 0)
+            old = witness.done(ledger_id)
             future = witness.pool.submit(self._ask, ledger, ledger_id, witness, old, size, note)
             future.add_done_callback(
                 lambda done, witness=witness: self._raise_mistake(  # type: ignore[misc]
@@ -278,36 +192,30 @@ class Witnessing:
                 )
             )
 
-    def _raise_mistake(self, done: Future[None], ledger_id: int, asked: Iterable[_Witness]) -> None:
+    def _raise_mistake(self, done: Future[None], ledger_id: int, asked: Iterable[Witness]) -> None:
         """A mistake of ours in a worker must not leave a ledger waiting for ever, unsaid."""
         mistake = None if done.cancelled() else done.exception()
         if mistake is not None or done.cancelled():
             error = WitnessError(f"asking it failed here: {type(mistake).__name__}: {mistake}")
             for witness in asked:
-                self._outcomes.put(_Outcome(ledger_id, witness, error=error))
+                self._outcomes.put(Outcome(ledger_id, witness, error=error))
 
     # --- asking ------------------------------------------------------------------
 
     def _ask(
-        self, ledger: Ledger, ledger_id: int, witness: _Witness, old: int, size: int, note: bytes
+        self, ledger: Ledger, ledger_id: int, witness: Witness, old: int, size: int, note: bytes
     ) -> None:
-        outcome = _Outcome(ledger_id, witness)
-        try:
-            # Many wait behind one that does not answer: they need not find out one by one.
-            if witness.patience.is_over and not self._closing.is_set():
-                cosigned = _ask_from(ledger, witness.client, old, size, note)
-                outcome = _Outcome(ledger_id, witness, size, cosigned)
-        except LedgerGridError as error:
-            if isinstance(error, UnreachableError):
-                witness.patience.fail()
-            outcome = _Outcome(ledger_id, witness, error=error)
+        outcome = Outcome(ledger_id, witness)
+        # Many wait behind one that does not answer: they need not find out one by one.
+        if witness.patience.is_over and not self._closing.is_set():
+            outcome = witness.ask(ledger, ledger_id, old, size, note)
         self._outcomes.put(outcome)
 
     # --- storing -----------------------------------------------------------------
 
     def _store(self) -> None:
         """Store what came in, whatever the ledgers, in one transaction."""
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         while True:
             try:
                 outcomes.append(self._outcomes.get_nowait())
@@ -317,7 +225,7 @@ class Witnessing:
             return
         try:
             troubles = self._troubles(outcomes)
-            lines = [line for each in outcomes for line in _lines_of(each)]
+            lines = [line for each in outcomes for line in each.lines()]
             if lines or troubles:
                 with self._database.write() as tx:
                     self._write(tx, lines, troubles)
@@ -327,7 +235,7 @@ class Witnessing:
             for outcome in outcomes:
                 outcome.witness.asked.discard(outcome.ledger_id)
         for outcome in outcomes:
-            self._learn(outcome)
+            outcome.witness.learn(outcome)
 
     def _write(self, tx: Transaction, lines: list[Cosignature], troubles: list[Trouble]) -> None:
         cosignatures.add(tx, lines)
@@ -338,37 +246,11 @@ class Witnessing:
         for trouble in troubles:
             cosignatures.put_error(tx, trouble)
 
-    def _learn(self, outcome: _Outcome) -> None:
-        """Remember how far a witness is, or that it is to be left alone."""
-        witness, ledger_id = outcome.witness, outcome.ledger_id
-        if outcome.cosigned is not None:
-            witness.patience.recover()
-        refused = outcome.error is not None and not isinstance(outcome.error, UnreachableError)
-        if refused or (outcome.cosigned is not None and outcome.cosigned.missing):
-            patience = witness.refusals.setdefault(
-                ledger_id, _Patience(self._pace.refused_s, self._pace.longest_refused_s)
-            )
-            patience.fail()
-        elif outcome.cosigned is not None:
-            witness.refusals.pop(ledger_id, None)
-            witness.done[ledger_id] = max(outcome.size, witness.done.get(ledger_id, 0))
-
-    def _troubles(self, outcomes: list[_Outcome]) -> list[Trouble]:
+    def _troubles(self, outcomes: list[Outcome]) -> list[Trouble]:
         """Return what is new to say of the witnesses, errors and their ends."""
         said: dict[tuple[int, bytes], str] = {}
         for outcome in outcomes:
-            client = outcome.witness.client
-            if outcome.cosigned is not None:
-                missing = set(outcome.cosigned.missing)
-                for name, digest in zip(client.keys, client.digests, strict=True):
-                    error = "its answer has no line by this key" if name in missing else ""
-                    said[outcome.ledger_id, digest] = error
-                    said[NO_LEDGER, digest] = ""
-            elif outcome.error is not None:
-                is_silent = isinstance(outcome.error, UnreachableError)
-                about = NO_LEDGER if is_silent else outcome.ledger_id
-                for digest in client.digests:
-                    said[about, digest] = str(outcome.error)[:_ERROR_CHARS]
+            said |= outcome.troubles()
         now = self._clock()
         return [
             Trouble(ledger_id, digest, error, now)
@@ -383,44 +265,3 @@ def _by_url(policy: TrustPolicy) -> dict[str, dict[str, AnyWitnessKey]]:
     for name, key in policy.witnesses.items():
         found.setdefault(policy.urls[name].rstrip("/"), {})[name] = key
     return found
-
-
-def _is_idle(witness: _Witness, ledger_id: int) -> bool:
-    refusal = witness.refusals.get(ledger_id)
-    return ledger_id not in witness.asked and (refusal is None or refusal.is_over)
-
-
-def _lines_of(outcome: _Outcome) -> list[Cosignature]:
-    lines = outcome.cosigned.lines if outcome.cosigned is not None else ()
-    return [
-        Cosignature(outcome.ledger_id, outcome.size, x.witness, x.cosigned_at, x.line)
-        for x in lines
-    ]
-
-
-def _ask_from(
-    ledger: Ledger, client: WitnessClient, old: int, size: int, note: bytes
-) -> Cosigned | None:
-    """Ask for a cosignature on a checkpoint, from the size the witness has, which it may tell."""
-    for _ in range(_TRIES):
-        proof = ledger.prove_consistency(old, size).hashes if 0 < old < size else ()
-        answer = client.add_checkpoint(AddCheckpoint(old, tuple(proof), note))
-        if isinstance(answer, Cosigned):
-            return answer
-        _check_known(ledger, answer, old)
-        if answer.size > size:
-            return None  # It cosigned a newer one meanwhile, for another process.
-        old = answer.size
-    raise WitnessError(f"answered 409 {_TRIES} times, with another size each time")
-
-
-def _check_known(ledger: Ledger, answer: Behind, old: int) -> None:
-    """Raise unless what the witness says it cosigned is a size of this ledger."""
-    if answer.size == old:
-        raise WitnessError(f"answered 409 to size {old}, which it says it cosigned last")
-    newest = ledger.size()
-    if answer.size > newest:
-        raise WitnessError(
-            f"it cosigned size {answer.size} of {ledger.origin}, which has {newest} entries: "
-            "this ledger lost its newest entries, or is a fork of what the witness saw"
-        )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger_core.asking import Pace
 from ledger_core.clock import now_ms
 from ledger_core.errors import NotFoundError
 from ledger_core.formats.checkpoint import Checkpoint, format_checkpoint
@@ -26,7 +27,7 @@ from ledger_core.formats.witness import AddCheckpoint, format_cosignatures, pars
 from ledger_core.ledger import Ledger
 from ledger_core.storage import cosignatures
 from ledger_core.witnessed import Status
-from ledger_core.witnessing import Pace, Witnessing
+from ledger_core.witnessing import Witnessing
 from tests.support.ledgers import (
     Author,
     Replica,
