@@ -74,6 +74,7 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.PayloadError: Rule(422, "Follow the record type's schema and rule."),
     errors.StandingError: Rule(403, "Have an operator register the key, with the right role."),
     errors.ClosedError: Rule(409, "Nothing is appended to a closed ledger; reads go on."),
+    errors.HeadMovedError: Rule(409, "Look at the current version, then amend that one."),
     errors.DanglingReferenceError: Rule(
         422, "Refer to entries by leaf hash, to parties by member name or key."
     ),

@@ -15,6 +15,7 @@ from ledger_core import ids
 from ledger_core.errors import ForeignLedgerError
 from ledger_core.formats.record import Part, SignedRecord, verify_record
 from ledger_core.formats.submission import Submission
+from ledger_core.policy.changes import amended_by, named_entries
 from ledger_core.records.model import Payload, RecordType, decode_payload
 from ledger_core.records.registry import find_type
 
@@ -28,6 +29,10 @@ class Admitted(msgspec.Struct, frozen=True):
     parts: Mapping[str, Part]
     payload: Payload
     refs: tuple[bytes, ...]
+    named: tuple[bytes, ...] = ()
+    """Entries whose effect decides whether it may be, by leaf hash."""
+    amends: str | None = None
+    """The leaf hash of the version that it amends."""
 
 
 def admit(submission: Submission, origin: str) -> Admitted:
@@ -37,11 +42,15 @@ def admit(submission: Submission, origin: str) -> Admitted:
     if record.ledger != origin:
         raise ForeignLedgerError(f"this record is for {record.ledger}, this ledger is {origin}")
     kind = find_type(record.type)
+    payload, amends = decode_payload(kind, record, submission.parts), amended_by(kind, record.refs)
+    refs = tuple(ids.parse_digest(ref.to) for ref in record.refs)
     return Admitted(
         signed=submission.signed,
         record_id=ids.parse_record_id(record.id),
         kind=kind,
         parts=submission.parts,
-        payload=decode_payload(kind, record, submission.parts),
-        refs=tuple(ids.parse_digest(ref.to) for ref in record.refs),
+        payload=payload,
+        refs=refs,
+        named=named_entries(kind, payload, amends),
+        amends=amends,
     )

@@ -10,7 +10,8 @@ from ledger_core.errors import IntegrityError, LedgerGridError
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import parse_record
 from ledger_core.merkle.tree import leaf_hash
-from ledger_core.policy.assembly import Act, replay
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import replay
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal
 from ledger_core.records.model import decode_payload

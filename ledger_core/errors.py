@@ -12,7 +12,8 @@
     │   ├── CommitmentError       payload does not match what the record commits to
     │   ├── PayloadError          payload does not follow its type's schema or rule
     │   ├── StandingError         the author may not write this, here, now
-    │   │   └── ClosedError       the ledger was closed: nobody writes there any more
+    │   │   ├── ClosedError       the ledger was closed: nobody writes there any more
+    │   │   └── HeadMovedError    an amendment of a version that is not the current one
     │   └── DanglingReferenceError  names an entry or a party that is not there
     ├── ConflictError             same id, other bytes
     ├── NotFoundError             not there, or not for this reader
@@ -97,6 +98,17 @@ class StandingError(RefusedError):
 class ClosedError(StandingError):
     code = "closed"
     title = "Ledger is closed"
+
+
+class HeadMovedError(StandingError):
+    """An amendment names a version that is not the current one; ``head`` is its leaf hash."""
+
+    code = "head-moved"
+    title = "Another version is current"
+
+    def __init__(self, message: str, *, head: str) -> None:
+        super().__init__(message)
+        self.head = head
 
 
 class DanglingReferenceError(RefusedError):

@@ -40,6 +40,7 @@ from ledger_core.merkle.tree import leaf_hash
 from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.policy.visibility import OPERATOR, Reader, Standpoint
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
@@ -50,7 +51,7 @@ from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner, KeyHistory
-from ledger_core.storage import assemblies, closings, store
+from ledger_core.storage import assemblies, closings, effects, store
 from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import LedgerRow, StoredEntry
@@ -380,6 +381,11 @@ class Ledger:
         """Return how many proposals ended how; None counts those still open."""
         with self._reading() as tx:
             return assemblies.count_proposals(tx, self._row.ledger_id)
+
+    def effects(self, indexes: Sequence[int]) -> dict[int, Effect]:
+        """Return, by index, what holds of those of these entries that anything was done to."""
+        with self._reading() as tx:
+            return effects.find_changed(tx, self._row.ledger_id, indexes)
 
     def charter_body(self) -> Charter:
         """Return what the charter says."""

@@ -26,7 +26,8 @@ from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.ledger import Ledger
 from ledger_core.merkle.tree import leaf_hash
-from ledger_core.policy.assembly import Act, Assembly
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
 from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues
@@ -231,6 +232,7 @@ def _charter(
         members=founding.members,
         policies=founding.policies,
         audiences=founding.audiences,
+        mutability=founding.mutability,
         parties=founding.parties,
         parent=founding.parent,
     )

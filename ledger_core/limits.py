@@ -69,3 +69,10 @@ PROPOSAL_TTL_S: Final = 10 * 366 * 86_400
 BUNDLE_RECORDS: Final = 64
 MEMBERS: Final = 1_000
 """Organisations named by one charter."""
+
+CHANGE_TARGETS: Final = 10_000
+"""Entries that one rollback, redaction, hold or erasure names."""
+
+CHANGES_OF_AN_ENTRY: Final = 4_096
+SEGMENT_ITEMS: Final = 65_536
+KEEP_S: Final = 100 * 366 * 86_400

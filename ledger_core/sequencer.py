@@ -15,7 +15,8 @@ committed, never an acknowledgement of what is not durable.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -28,6 +29,7 @@ from ledger_core.errors import (
     ConflictError,
     DanglingReferenceError,
     ForkError,
+    HeadMovedError,
     IntegrityError,
     LedgerGridError,
     OutcomeUnknownError,
@@ -42,13 +44,17 @@ from ledger_core.formats.receipt import Receipt, format_receipt
 from ledger_core.formats.submission import seal_json
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
-from ledger_core.policy.assembly import Act, Assembly, Due, due_type, is_speech, named_proposals
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly, Due, due_type, is_speech, named_proposals
+from ledger_core.policy.changes import named_by, seal_refusal
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal
 from ledger_core.policy.visibility import check_parties
 from ledger_core.prover import Prover
+from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, closings, store
+from ledger_core.storage import assemblies, closings, effects, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
@@ -111,6 +117,8 @@ class _Batch:
     known_refs: dict[bytes, int]
     known_proposals: dict[bytes, Proposal]
     assembly: Assembly
+    named: Set[bytes]
+    """Entries that changes in this batch name, by leaf hash."""
     entries: list[NewEntry] = field(default_factory=list)
 
 
@@ -224,15 +232,16 @@ class Sequencer:
         return edge
 
     def _open(self, tx: Transaction, admitted: Sequence[Admitted]) -> Opened:
-        refs = {ref for each in admitted for ref in each.refs}
+        refs = {ref for each in admitted for ref in (*each.refs, *each.named)}
         record_ids = [each.record_id for each in admitted]
+        record_ids += [refusal.record_id for refusal in map(self._refusal_of, admitted) if refusal]
         return store.open_append(tx, self._ledger.ledger_id, record_ids, refs)
 
     def _begin(
         self, tx: Transaction, opened: Opened, edge: _Edge, admitted: Sequence[Admitted]
     ) -> _Batch:
-        named = {leaf for each in admitted for leaf in named_proposals(each.kind, each.payload)}
-        known = assemblies.find_proposals(tx, self._ledger.ledger_id, named) if named else {}
+        named = {leaf for each in admitted for leaf in each.named}
+        known, known_effects = self._recall(tx, admitted, named)
         return _Batch(
             head=opened.head,
             received_at=max(self._clock(), opened.head.received_at),
@@ -242,8 +251,25 @@ class Sequencer:
             },
             known_refs=opened.known_refs,
             known_proposals=known,
-            assembly=Assembly(edge.constitution, dict(known)),
+            assembly=Assembly(edge.constitution, dict(known), known_effects),
+            named=named,
         )
+
+    def _recall(
+        self, tx: Transaction, admitted: Sequence[Admitted], named: Set[bytes]
+    ) -> tuple[dict[bytes, Proposal], dict[bytes, Effect]]:
+        """Return the proposals and the effects that decide what these records may do."""
+        ledger_id = self._ledger.ledger_id
+        spoken = {leaf for each in admitted for leaf in named_proposals(each.kind, each.payload)}
+        known = assemblies.find_proposals(tx, ledger_id, spoken) if spoken else {}
+        asked = set(named)
+        for each in known.values():
+            if each.change is not None:
+                asked |= {each.leaf_hash, *map(ids.parse_digest, named_by(each.change))}
+        if not asked:
+            return known, {}
+        found = effects.find(tx, ledger_id, asked)
+        return known | assemblies.find_proposals(tx, ledger_id, found.keys()), found
 
     def _place(self, tx: Transaction, batch: _Batch, each: Admitted) -> Placed | LedgerGridError:
         try:
@@ -254,7 +280,32 @@ class Sequencer:
         except IntegrityError:
             raise
         except LedgerGridError as error:
+            self._note_refusal(batch, each, error)
             return error
+
+    def _refusal_of(self, each: Admitted, code: str = "") -> Admitted | None:
+        """Return the record that a change was refused; its id follows from the change's bytes."""
+        if not each.named:
+            return None
+        record = each.signed.record
+        refusal = Refusal(
+            ids.format_digest(sha256(each.signed.raw).digest()), record.type, record.author, code
+        )
+        sealed = seal_refusal(self._ledger.origin, refusal, record.made_at, self._operator)
+        record_id = ids.parse_record_id(sealed.signed.record.id)
+        body = {"body": refusal}
+        return Admitted(sealed.signed, record_id, REFUSAL_1, sealed.parts, body, ())
+
+    def _note_refusal(self, batch: _Batch, each: Admitted, error: LedgerGridError) -> None:
+        """Record that a change was refused to one who stands, once however often it is tried."""
+        index, constitution = batch.head.size + len(batch.entries), batch.assembly.constitution
+        is_refusal = isinstance(error, StandingError) and not isinstance(error, HeadMovedError)
+        if not is_refusal or not constitution.stands_at(each.signed.record.author, index):
+            return
+        refusal = self._refusal_of(each, error.code)
+        if refusal is not None and refusal.record_id not in batch.taken:
+            with suppress(StandingError):  # Of a service that is no operator here: it has no word.
+                self._append_one(batch, refusal)
 
     def _repeat(self, tx: Transaction, batch: _Batch, each: Admitted, taken: _Taken) -> Placed:
         """Same id, same bytes: the same place again. Same id, other bytes: a conflict."""
@@ -275,7 +326,7 @@ class Sequencer:
 
     def _append(self, batch: _Batch, each: Admitted) -> Placed:
         """Give a record its place, and behind it whatever of the service's own is due then."""
-        missing = [ref for ref in each.refs if ref not in batch.known_refs]
+        missing = [r for r in (*each.refs, *each.named) if r not in batch.known_refs]
         if missing:
             raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
         placed = self._append_one(batch, each)
@@ -306,12 +357,16 @@ class Sequencer:
         leaf = format_entry(Entry(header, each.signed.raw))
         entry = NewEntry(index, previous, leaf_hash(leaf), each.record_id, leaf, each.parts)
         author = each.signed.record.author
-        act = Act(index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload)
+        act = Act(
+            index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload, each.amends
+        )
         policy = batch.assembly.check(act)
         check_parties(batch.assembly.constitution, each.signed.record.parties)
         if policy is not None or is_speech(each.kind):
             self._check_can_conclude(batch, index)
         batch.assembly.take(act, policy)
+        if entry.leaf_hash in batch.named:
+            batch.assembly.alterations.learn(act)
         batch.entries.append(entry)
         taken = batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
         batch.known_refs[entry.leaf_hash] = index
@@ -345,6 +400,7 @@ class Sequencer:
         assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
         changed = assembly.changed.values()
         assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
+        effects.put(tx, ledger_id, assembly.alterations.altered.values())
         if assembly.constitution.closed is not None and edge.constitution.closed is None:
             closings.add(tx, ledger_id, growth.size)
         frontier = edge.frontier.extend(leaf_hashes)

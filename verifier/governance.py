@@ -15,7 +15,8 @@ from ledger_core.errors import StandingError
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
 from ledger_core.merkle.tree import HASH_BYTES
-from ledger_core.policy.assembly import Act, Assembly, is_speech, named_proposals, replay
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly, is_speech, named_proposals, replay
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type

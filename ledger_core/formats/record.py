@@ -39,6 +39,7 @@ _COMMITMENT_TAG = b"ledgergrid/payload-commitment/v1\n"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_INTEGER)]
 Relation = Literal["amends", "reverts", "redacts", "erases", "endorses", "causes", "answers"]
+"""``amends`` makes a record the new version of another; all others are for those who read."""
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*/[1-9][0-9]{0,3}")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,31}")

@@ -17,6 +17,7 @@ Source: https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 
 import msgspec
 
@@ -105,11 +106,38 @@ def seal_json(
     ledger: str, type_name: str, body: bytes, key: ed25519.PrivateKey, made_at_ms: int
 ) -> Submission:
     """Seal a new record with one JSON part, ``body``."""
-    ref, part = records.make_part(body, "application/json")
+    return _seal(ledger, type_name, body, key, made_at_ms, ids.new_record_id(), None)
+
+
+def seal_repeatably(
+    ledger: str, type_name: str, body: bytes, key: ed25519.PrivateKey, at_ms: int, seed: bytes
+) -> Submission:
+    """Seal a record with one JSON part, ``body``: the same bytes every time.
+
+    So a record that is appended again, after a crash or by another process, has its place
+    already. Id and salt follow from a signature over ``seed``, which nobody else can make; it
+    begins with a tag of its own.
+    """
+    signature = key.sign(seed)
+    record_id = ids.make_record_id(at_ms, sha256(b"id" + signature).digest()[:10])
+    salt = sha256(b"salt" + signature).digest()
+    return _seal(ledger, type_name, body, key, at_ms, record_id, salt)
+
+
+def _seal(
+    ledger: str,
+    type_name: str,
+    body: bytes,
+    key: ed25519.PrivateKey,
+    made_at_ms: int,
+    record_id: str,
+    salt: bytes | None,
+) -> Submission:
+    ref, part = records.make_part(body, "application/json", salt)
     record = records.Record(
         v=1,
         ledger=ledger,
-        id=ids.new_record_id(),
+        id=record_id,
         type=type_name,
         author=ids.format_key(key.public_key),
         made_at=clock.format_time(made_at_ms),

@@ -11,16 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ledger_core import clock
 from ledger_core.errors import StandingError
 from ledger_core.policy.constitution import Constitution, KeyStanding, Member, Spell
 from ledger_core.records.model import Payload, RecordType
-from ledger_core.records.rules import Policy, hash_policy
+from ledger_core.records.registry import find_type
+from ledger_core.records.rules import EVERY_TYPE, Policy, hash_policy
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1
+from ledger_core.records.types.erasure_done import ERASURE_DONE_1
 from ledger_core.records.types.key import KEY_1, Register, Revoke
 from ledger_core.records.types.key_rotation import KEY_ROTATION_1, KeyRotation
 from ledger_core.records.types.log_key import LOG_KEY_1, LogKeyChange
@@ -34,8 +37,11 @@ from ledger_core.records.types.member import (
     Suspend,
     Withdraw,
 )
+from ledger_core.records.types.mutability import MUTABILITY_1, MutabilityChange
 from ledger_core.records.types.outcome import OUTCOME_1
 from ledger_core.records.types.policy import POLICY_1, LiftPolicy, SetPolicy
+from ledger_core.records.types.refusal import REFUSAL_1
+from ledger_core.records.types.retention import RETENTION_1, Retention
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1
 
 UNGOVERNABLE = frozenset(
@@ -49,11 +55,14 @@ UNGOVERNABLE = frozenset(
         BUNDLE_1,
         OUTCOME_1,
         EQUIVOCATION_1,
+        RETENTION_1,
+        ERASURE_DONE_1,
+        REFUSAL_1,
     )
 )
-"""What must never wait for an agreement: agreeing itself, and a key's way out."""
+"""What must never wait for an agreement: agreeing itself, a key's way out, the service's duties."""
 
-_AGREED = frozenset(kind.name for kind in (MEMBER_1, POLICY_1, AUDIENCE_1))
+_AGREED = frozenset(kind.name for kind in (MEMBER_1, POLICY_1, AUDIENCE_1, MUTABILITY_1))
 """What more may propose than may decide alone."""
 
 _INDEPENDENT = ("consortium", "local")
@@ -164,6 +173,8 @@ def _found(constitution: Constitution, charter: Charter, author: str, at: int) -
         _set_policy(constitution, policy)
     for setting in charter.audiences:
         constitution.audiences[setting.type] = ((at, setting),)
+    for mutability in charter.mutability:
+        _set_mutability(constitution, MutabilityChange(mutability), author, at)
 
 
 def _change_key(
@@ -277,6 +288,24 @@ def _set_audience(constitution: Constitution, change: AudienceChange, author: st
     constitution.audiences[name] = (*history, (at, change.setting))
 
 
+def _set_mutability(
+    constitution: Constitution, change: MutabilityChange, author: str, at: int
+) -> None:
+    setting = change.setting
+    if setting.type != EVERY_TYPE and find_type(setting.type).is_governance:
+        raise StandingError(f"{setting.type} is governance, of which nothing changes")
+    if constitution.mutability_at(setting.type, at).for_ever:
+        raise StandingError(f"the mutability of {setting.type} was set for ever")
+    history = constitution.mutability.get(setting.type, ())
+    constitution.mutability[setting.type] = (*history, (at, setting))
+
+
+def _retire(constitution: Constitution, order: Retention, author: str, at: int) -> None:
+    name = (order.type, order.part)
+    orders = constitution.retentions.get(name, ())
+    constitution.retentions[name] = (*orders, (at, clock.parse_time(order.received_before)))
+
+
 def _close(constitution: Constitution, change: Any, author: str, at: int) -> None:
     if constitution.kind != "local":
         raise StandingError("only a local ledger closes")
@@ -291,5 +320,7 @@ _CHANGES: dict[str, Callable[[Constitution, Any, str, int], None]] = {
     MEMBER_1.name: _change_member,
     POLICY_1.name: _change_policy,
     AUDIENCE_1.name: _set_audience,
+    MUTABILITY_1.name: _set_mutability,
+    RETENTION_1.name: _retire,
     CLOSING_1.name: _close,
 }

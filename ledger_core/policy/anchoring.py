@@ -12,12 +12,11 @@ of canonical JSON (docs/spec/anchor.md).
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Literal
 
 import msgspec
 
-from ledger_core import clock, ids, limits
+from ledger_core import ids, limits
 from ledger_core.errors import MalformedError, ProofError, TooLargeError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.ed25519 import PrivateKey
@@ -25,16 +24,13 @@ from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.record import (
     Part,
-    Record,
     SignedRecord,
-    make_part,
     parse_record,
-    seal,
     verify_record,
 )
-from ledger_core.formats.submission import Submission
+from ledger_core.formats.submission import Submission, seal_repeatably
 from ledger_core.merkle import tree
-from ledger_core.records.model import JSON, decode_payload
+from ledger_core.records.model import decode_payload
 from ledger_core.records.types.anchor import ANCHOR_1, Anchor
 
 _Format = Literal["ledgergrid/anchored-receipt@v1"]
@@ -150,22 +146,7 @@ _SEED_TAG = b"ledgergrid/anchor-seed@v1\n"
 
 
 def seal_anchor(origin: str, anchor: Anchor, at_ms: int, operator: PrivateKey) -> Submission:
-    """Seal the ``anchor/1`` for the ledger ``origin``: the same bytes every time.
-
-    So an anchor that is appended again, after a crash or by another process, has its place
-    already. Id and salt follow from a signature, which nobody else can guess beforehand.
-    """
+    """Seal the ``anchor/1`` for the ledger ``origin``: the same bytes every time."""
     body = msgspec.json.encode(anchor)
-    signature = operator.sign(_SEED_TAG + origin.encode() + b"\n%d\n" % at_ms + body)
-    seed = sha256(b"id" + signature).digest()
-    ref, part = make_part(body, JSON, sha256(b"salt" + signature).digest())
-    record = Record(
-        v=1,
-        ledger=origin,
-        id=ids.make_record_id(at_ms, seed[:10]),
-        type=ANCHOR_1.name,
-        author=ids.format_key(operator.public_key),
-        made_at=clock.format_time(at_ms),
-        payload={"body": ref},
-    )
-    return Submission(seal(record, operator), {"body": part})
+    seed = _SEED_TAG + origin.encode() + b"\n%d\n" % at_ms + body
+    return seal_repeatably(origin, ANCHOR_1.name, body, operator, at_ms, seed)

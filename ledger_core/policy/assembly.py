@@ -13,36 +13,29 @@ from collections import deque
 from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
 
-import msgspec
-
 from ledger_core import clock, ids
 from ledger_core.errors import StandingError
-from ledger_core.policy import amending, proposals
+from ledger_core.policy import amending, changes, proposals
+from ledger_core.policy.act import Act
+from ledger_core.policy.alterations import Alterations
+from ledger_core.policy.changes import Change
 from ledger_core.policy.constitution import Constitution, Waiting
+from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.records.model import Payload, RecordType
 from ledger_core.records.rules import Policy, hash_policy
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
 from ledger_core.records.types.endorsement import ENDORSEMENT_1, Endorsement
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
+from ledger_core.records.types.erasure_done import ErasureDone
 from ledger_core.records.types.outcome import OUTCOME_1, Outcome
 from ledger_core.records.types.policy import POLICY_1
+from ledger_core.records.types.retention import RETENTION_1, Retention
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1, Withdrawal
 
 _SPEAKING = frozenset(
     kind.name for kind in (ENDORSEMENT_1, WITHDRAWAL_1, BUNDLE_1, OUTCOME_1, EQUIVOCATION_1)
 )
-
-
-class Act(msgspec.Struct, frozen=True):
-    """An entry, as far as governance looks at it. ``received_at`` in ms."""
-
-    index: int
-    leaf_hash: bytes
-    received_at: int
-    kind: RecordType
-    author: str
-    payload: Payload
 
 
 Due = Outcome | Equivocation
@@ -70,13 +63,21 @@ def named_proposals(kind: RecordType, payload: Payload) -> tuple[bytes, ...]:
 class Assembly:
     """One ledger's governance at one point of its log.
 
-    ``known`` holds at least those proposals that the records to come name, open or not. The
+    ``known`` holds at least those proposals that the records to come name, open or not, and
+    ``effects`` what holds of the entries that they, or changes proposed by them, name. The
     constitution given is never changed: look at ``constitution`` for the one reached.
     """
 
-    def __init__(self, constitution: Constitution, known: MutableMapping[bytes, Proposal]) -> None:
+    def __init__(
+        self,
+        constitution: Constitution,
+        known: MutableMapping[bytes, Proposal],
+        effects: MutableMapping[bytes, Effect] | None = None,
+    ) -> None:
         self.constitution = constitution
         self.proposals = known
+        self.alterations = Alterations(known, {} if effects is None else effects)
+        """What holds of the entries that were changed, or are named by a change."""
         self.changed: dict[bytes, Proposal] = {}
         """Proposals made or moved since this assembly began."""
         self.due: deque[Due] = deque()
@@ -98,6 +99,9 @@ class Assembly:
         if act.kind.name in _SPEAKING:
             self._check_speech(act)
             return None
+        change = changes.read_change(act.kind, act.payload, act.amends)
+        if change is not None:
+            return self.alterations.check(self.constitution, act, change)
         if act.index == 0:
             policy = None
         else:
@@ -106,6 +110,11 @@ class Assembly:
             amending.check_authority(self.constitution, act.kind, act.payload, act.author, policy)
             attempt = self.constitution.copy()
             amending.apply(attempt, act.kind, act.payload, act.author, act.index)
+        match act.payload.get("body"):
+            case Retention() as order:
+                changes.check_retention(self.constitution, order, act.received_at, act.index)
+            case ErasureDone() as done:
+                self.alterations.check_done(done)
         return policy
 
     def _check_speech(self, act: Act) -> None:
@@ -179,6 +188,9 @@ class Assembly:
             self.due.popleft()
         if act.kind.is_constitutional:
             self.constitutional.append(act.index)
+        change = changes.read_change(act.kind, act.payload, act.amends)
+        if change is not None:
+            self.alterations.note(act, change)
         match act.payload.get("body"):
             case Endorsement() as body:
                 self._hear(act, self._proposal(body.proposal), body)
@@ -190,11 +202,17 @@ class Assembly:
             case Outcome() as body:
                 self._end(act, self._proposal(body.proposal), body)
             case _ if policy is not None:
-                self._propose(act, policy)
+                self._propose(act, policy, change)
+            case _ if change is not None:
+                self.alterations.alter(change, act.leaf_hash, act.index)
+            case ErasureDone() as done:
+                self.alterations.note_done(done, act.index)
             case _ if act.kind.is_constitutional:
                 self._apply(act.kind, act.payload, act.author, act.index)
+                if act.kind is RETENTION_1:
+                    self.alterations.note_order(act)
 
-    def _propose(self, act: Act, policy: Policy) -> None:
+    def _propose(self, act: Act, policy: Policy, change: Change | None) -> None:
         if act.kind.is_constitutional:
             waiting = Waiting(act.kind, act.payload, act.author, act.index)
             self._own().waiting[act.leaf_hash] = waiting
@@ -206,6 +224,7 @@ class Assembly:
             type=act.kind.name,
             policies=(hash_policy(policy),),
             ends_at=act.received_at + policy.ttl_s * 1000,
+            change=change,
         )
         self._open(act, proposal)
 
@@ -260,16 +279,27 @@ class Assembly:
     def _rule(self, proposal: Proposal, now_ms: int, index: int) -> Ruling | None:
         """Decide; a change that can no longer be made is rejected, whoever agreed to it."""
         ruling = proposals.decide(self.constitution, proposal, now_ms)
-        changes = list(self._changes_in(proposal))
-        if changes and ruling is not None and ruling.verdict == "confirmed":
-            attempt = self.constitution.copy()
+        if ruling is not None and ruling.verdict == "confirmed":
             try:
-                for each in changes:
-                    self._check_policy_change(each, proposal)
-                    amending.apply(attempt, each.kind, each.payload, each.author, index)
+                self._try(proposal, index)
             except StandingError:
                 return Ruling("rejected", "inapplicable")
         return ruling
+
+    def _try(self, proposal: Proposal, index: int) -> None:
+        """Raise :class:`StandingError` if what a proposal asks for can no longer be."""
+        waiting = list(self._changes_in(proposal))
+        attempt = self.constitution.copy() if waiting else self.constitution
+        for each in waiting:
+            self._check_policy_change(each, proposal)
+            amending.apply(attempt, each.kind, each.payload, each.author, index)
+        self.alterations.check_still(attempt, self._alterations_in(proposal), index)
+
+    def _alterations_in(self, proposal: Proposal) -> Iterator[tuple[bytes, Change]]:
+        for leaf_hash in proposal.parts or (proposal.leaf_hash,):
+            part = proposal if leaf_hash == proposal.leaf_hash else self.proposals[leaf_hash]
+            if part.change is not None:
+                yield leaf_hash, part.change
 
     def _check_policy_change(self, change: Waiting, proposal: Proposal) -> None:
         """Raise if another policy than the one it was agreed to under is in force by now."""
@@ -288,6 +318,9 @@ class Assembly:
         if any(self._changes_in(proposal)):
             self.constitutional.append(act.index)
             _conclude(self._own(), proposal.leaf_hash, body, act.index)
+        if body.verdict == "confirmed":
+            for by, change in self._alterations_in(proposal):
+                self.alterations.alter(change, by, act.index)
         for leaf_hash in (proposal.leaf_hash, *proposal.parts):
             ended = self.proposals[leaf_hash]
             self._keep(replace(ended, outcome=act.index, verdict=body.verdict))

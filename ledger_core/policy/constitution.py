@@ -17,7 +17,14 @@ from typing import Literal
 
 from ledger_core.errors import ClosedError, StandingError
 from ledger_core.records.model import Payload, RecordType, Role
-from ledger_core.records.rules import EVERY_MEMBER, AudienceSetting, Policy
+from ledger_core.records.rules import (
+    EVERY_MEMBER,
+    EVERY_TYPE,
+    IMMUTABLE,
+    AudienceSetting,
+    MutabilitySetting,
+    Policy,
+)
 from ledger_core.records.types.charter import CHARTER_1, Kind
 
 MemberStatus = Literal["admitted", "suspended", "removed"]
@@ -96,6 +103,9 @@ class Constitution:
     governing: dict[str, bytes] = field(default_factory=dict)
     """The policy in force by record type."""
     audiences: dict[str, tuple[tuple[int, AudienceSetting], ...]] = field(default_factory=dict)
+    mutability: dict[str, tuple[tuple[int, MutabilitySetting], ...]] = field(default_factory=dict)
+    retentions: dict[tuple[str, str], tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """Orders of the schedule by type and part: index of the order, received before (ms)."""
     log_keys: tuple[tuple[int, str], ...] = ()
     """vkeys of the log, each with the index of the entry that named it."""
     parties: frozenset[str] = frozenset()
@@ -114,6 +124,8 @@ class Constitution:
             policies=dict(self.policies),
             governing=dict(self.governing),
             audiences=dict(self.audiences),
+            mutability=dict(self.mutability),
+            retentions=dict(self.retentions),
             waiting=dict(self.waiting),
             bundles=dict(self.bundles),
         )
@@ -128,6 +140,15 @@ class Constitution:
         history = self.audiences.get(type_name, ())
         place = bisect_left(history, index, key=lambda each: each[0])
         return history[place - 1][1] if place else None
+
+    def mutability_at(self, type_name: str, index: int) -> MutabilitySetting:
+        """Return who may change entries of this type at ``index``: nobody where nothing is set."""
+        for name in (type_name, EVERY_TYPE):
+            history = self.mutability.get(name, ())
+            place = bisect_left(history, index, key=lambda each: each[0])
+            if place:
+                return history[place - 1][1]
+        return IMMUTABLE
 
     # --- standing ----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from ledger_core.policy.changes import Change
 from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.policy.quorum import Voter, concerns, holds
 from ledger_core.records.rules import Policy
@@ -54,6 +55,8 @@ class Proposal:
     is_withdrawn: bool = False
     outcome: int | None = None
     verdict: Verdict | None = None
+    change: Change | None = None
+    """Of earlier entries, that it asks for."""
 
     @property
     def is_open(self) -> bool:

@@ -15,15 +15,23 @@ from ledger_core.records.types.charter import CHARTER_1
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1
+from ledger_core.records.types.erasure import ERASURE_1
+from ledger_core.records.types.erasure_done import ERASURE_DONE_1
 from ledger_core.records.types.export import EXPORT_1
+from ledger_core.records.types.hold import HOLD_1
 from ledger_core.records.types.key import KEY_1
 from ledger_core.records.types.key_rotation import KEY_ROTATION_1
 from ledger_core.records.types.llm_call import LLM_CALL_1
 from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.member import MEMBER_1
+from ledger_core.records.types.mutability import MUTABILITY_1
 from ledger_core.records.types.note import NOTE_1
 from ledger_core.records.types.outcome import OUTCOME_1
 from ledger_core.records.types.policy import POLICY_1
+from ledger_core.records.types.redaction import REDACTION_1
+from ledger_core.records.types.refusal import REFUSAL_1
+from ledger_core.records.types.retention import RETENTION_1
+from ledger_core.records.types.rollback import ROLLBACK_1
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1
 
 ALL = (
@@ -34,11 +42,19 @@ ALL = (
     MEMBER_1,
     POLICY_1,
     AUDIENCE_1,
+    MUTABILITY_1,
     ENDORSEMENT_1,
     WITHDRAWAL_1,
     BUNDLE_1,
     OUTCOME_1,
     EQUIVOCATION_1,
+    ROLLBACK_1,
+    REDACTION_1,
+    HOLD_1,
+    ERASURE_1,
+    RETENTION_1,
+    ERASURE_DONE_1,
+    REFUSAL_1,
     ANCHOR_1,
     CLOSING_1,
     NOTE_1,

@@ -36,7 +36,15 @@ PartName = Annotated[
     msgspec.Meta(max_length=limits.PART_NAME_CHARS, pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)"),
 ]
 TypeName = Annotated[str, msgspec.Meta(max_length=limits.STREAM_CHARS)]
+Topic = Annotated[str, msgspec.Meta(max_length=2 * limits.STREAM_CHARS + 1)]
+"""What a policy governs: a record type; a change, like ``erasure/1``, of entries of any type; or
+of one type, like ``erasure/1:note/1``. An amendment, which has its target's type, is ``amends``."""
+LeafHash = Annotated[str, msgspec.Meta(max_length=limits.STREAM_CHARS)]
 AtLeast = Annotated[int, msgspec.Meta(ge=1, le=limits.RULE_VOICES)]
+
+AMENDS = "amends"
+CHANGES = (AMENDS, "rollback/1", "redaction/1", "hold/1", "erasure/1")
+"""The changes of earlier entries, as topics name them."""
 
 EVERY_MEMBER = "member"
 """The role that every member in standing holds, by being one."""
@@ -90,7 +98,7 @@ class Policy(
     """
 
     name: MemberName
-    governs: Annotated[tuple[TypeName, ...], msgspec.Meta(min_length=1, max_length=64)]
+    governs: Annotated[tuple[Topic, ...], msgspec.Meta(min_length=1, max_length=64)]
     rule: Rule
     count_by: Literal["member", "key"]
     author_counts: bool
@@ -113,12 +121,25 @@ def check_policy(policy: Policy) -> None:
         raise PayloadError("a policy names a type twice")
     try:
         for name in policy.governs:
-            check_type_name(name)
+            check_topic(name)
         for rule in (policy.rule, policy.veto):
             if rule is not None:
                 _check_rule(rule)
     except MalformedError as error:
         raise PayloadError(f"policy: {error}") from None
+
+
+def check_topic(topic: str) -> None:
+    """Raise :class:`MalformedError` unless ``topic`` is a record type or a change of a type."""
+    change, colon, type_name = topic.partition(":")
+    if topic == AMENDS:
+        return
+    if not colon:
+        check_type_name(topic)
+        return
+    if change not in CHANGES:
+        raise MalformedError(f"{change[:60]!r} is no change; those are {', '.join(CHANGES)}")
+    check_type_name(type_name)
 
 
 def _check_rule(rule: Rule) -> None:
@@ -174,3 +195,56 @@ def check_audience(setting: AudienceSetting) -> None:
     asks_roles = "roles" in (setting.entry, *setting.parts.values())
     if asks_roles != bool(setting.roles) or len(set(setting.roles)) != len(setting.roles):
         raise PayloadError("roles are named, each once, if and only if an audience is `roles`")
+
+
+# --- mutability ------------------------------------------------------------------
+
+Who = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40,
+        pattern=r"^(?:author|member|operator|steward|role:[a-z][a-z0-9_-]{0,31})$(?!\n)",
+    ),
+]
+"""The entry's own key; any key of its member; a key with this role; one whose member holds it."""
+Those = Annotated[tuple[Who, ...], msgspec.Meta(max_length=16)]
+KeepS = Annotated[int, msgspec.Meta(ge=1, le=limits.KEEP_S)]
+
+EVERY_TYPE = "*"
+
+
+class MutabilitySetting(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Who may ask for which change of entries of a type, and how long their payload is kept.
+
+    What nobody is named for cannot be done: without a setting nothing can. ``type`` may be
+    ``*``, for all types that have no setting of their own. ``for_ever``: never set again.
+    ``keep_s``: seconds after its time received that a part may be erased on schedule.
+    """
+
+    type: TypeName
+    for_ever: bool = False
+    amend: Those = ()
+    roll_back: Those = ()
+    redact: Those = ()
+    erase: Those = ()
+    hold: Those = ()
+    keep_s: dict[PartName, KeepS] = {}
+
+
+IMMUTABLE = MutabilitySetting(type=EVERY_TYPE)
+
+
+def check_mutability(setting: MutabilitySetting) -> None:
+    """Raise :class:`PayloadError` for what the schema cannot say."""
+    try:
+        if setting.type != EVERY_TYPE:
+            check_type_name(setting.type)
+    except MalformedError as error:
+        raise PayloadError(f"mutability: {error}") from None
+    if len(setting.keep_s) > limits.PAYLOAD_PARTS:
+        raise PayloadError(f"more than {limits.PAYLOAD_PARTS} parts")
+    for those in (setting.amend, setting.roll_back, setting.redact, setting.erase, setting.hold):
+        if len(set(those)) != len(those):
+            raise PayloadError("somebody is named twice for one change")

@@ -15,6 +15,7 @@ from ledger_core.errors import IntegrityError
 from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
+from ledger_core.storage.effects import format_change, parse_change
 from ledger_core.storage.prepared import Among, Prepared, Row
 
 _HASH_BYTES = 32
@@ -23,7 +24,7 @@ _LEDGER = bindparam("ledger", type_=BigInteger)
 
 _COLUMNS = (
     _p.index, _p.leaf_hash, _p.author, _p.member, _p.type, _p.policies, _p.ends_at, _p.parts,
-    _p.bundle, _p.outcome, _p.verdict,
+    _p.bundle, _p.outcome, _p.verdict, _p.change,
 )  # fmt: skip
 _FIND_PROPOSALS = Prepared(
     select(*_COLUMNS).where(_p.ledger_id == _LEDGER, Among(_p.leaf_hash, "leaf_hashes")),
@@ -159,6 +160,7 @@ def _values(ledger_id: int, proposal: Proposal) -> dict[str, Any]:
         "bundle": proposal.bundle,
         "outcome": proposal.outcome,
         "verdict": proposal.verdict,
+        "change": format_change(proposal.change) if proposal.change is not None else None,
     }
 
 
@@ -185,7 +187,7 @@ def _with_voices(tx: Transaction, ledger_id: int, rows: Sequence[Row]) -> list[P
 
 def _proposal(row: Row, voices: Sequence[Voice]) -> Proposal:
     index, leaf_hash, author, member, type_name, policies, ends_at, parts = row[:8]
-    bundle, outcome, verdict = row[8:]
+    bundle, outcome, verdict, change = row[8:]
     if (outcome is None) != (verdict is None):
         raise IntegrityError(f"proposal {index} is half ended", index=index)
     return Proposal(
@@ -201,6 +203,7 @@ def _proposal(row: Row, voices: Sequence[Voice]) -> Proposal:
         voices=tuple(voices),
         outcome=outcome,
         verdict=verdict,
+        change=parse_change(change) if change is not None else None,
     )
 
 

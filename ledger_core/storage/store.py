@@ -266,6 +266,20 @@ def _records(rows: Sequence[Row]) -> dict[bytes, StoredEntry]:
     return {row[0]: StoredEntry(row[1], row[2], row[3], {}) for row in rows}
 
 
+def find_indexes(
+    tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]
+) -> dict[bytes, int]:
+    """Return the indexes of those of the named entries that exist."""
+    if not leaf_hashes:
+        return {}
+    rows = _FIND_FOLLOWING.rows(tx, ledger=ledger_id, previous=list(leaf_hashes))
+    found = {row[0]: row[1] - 1 for row in rows if row[1] > 0}
+    head = read_head(tx, ledger_id)
+    if head.last_leaf in leaf_hashes:
+        found[head.last_leaf] = head.size - 1
+    return found
+
+
 def read_leaf_hashes(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
     """Return the leaf hashes of entries ``[start, end)``."""
     rows = _READ_LEAF_HASHES.rows(tx, ledger=ledger_id, start=start, end=end)

@@ -6,6 +6,9 @@ every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and
 filled inside the append transaction: which entries say who may do what, what is proposed, and
 what was said of it.
 
+``effects`` has a row for each entry of which something holds beside what it says: what amended,
+redacted, held or erased it; and for each amendment and each order to erase.
+
 ``closings`` has a row for each closed ledger: its final size, where it is anchored, or when that
 is to be tried (again).
 
@@ -122,6 +125,7 @@ proposals = Table(
     Column("bundle", LargeBinary, nullable=True),
     Column("outcome", BigInteger, nullable=True),
     Column("verdict", Text, nullable=True),
+    Column("change", LargeBinary, nullable=True),
     UniqueConstraint("ledger_id", "leaf_hash", name="one_proposal_an_entry"),
     Index("proposals_open", "outcome", "ends_at"),
     Index("proposals_by_verdict", "ledger_id", "verdict", "index"),
@@ -138,6 +142,24 @@ voices = Table(
     Column("member", Text, nullable=True),
     Column("roles", Text, nullable=False),
     Column("decision", Text, nullable=False),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    _ledger(),
+    Column("index", BigInteger, primary_key=True),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("ordered_at", BigInteger, nullable=True),
+    Column("done_at", BigInteger, nullable=True),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("ledger_id", "leaf_hash", name="one_effect_an_entry"),
+    Index(
+        "effects_to_do",
+        "ordered_at",
+        sqlite_where=text("ordered_at IS NOT NULL AND done_at IS NULL"),
+        postgresql_where=text("ordered_at IS NOT NULL AND done_at IS NULL"),
+    ),
 )
 
 closings = Table(

@@ -6,7 +6,8 @@ from hashlib import sha256
 from typing import Any
 
 from ledger_core import clock, ids
-from ledger_core.policy.assembly import Act, Assembly, due_type
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly, due_type
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal
 from ledger_core.records.model import RecordType, Role
@@ -33,7 +34,7 @@ def two_of_three(members: tuple[str, ...] = MEMBERS) -> Rule:
 
 def make_policy(*governs: str, rule: Rule | None = None, **rest: Any) -> Policy:
     settings: dict[str, Any] = {"count_by": "member", "author_counts": True, "ttl_s": 60}
-    name = governs[0].replace("/", ".")
+    name = governs[0].replace("/", ".").replace(":", "-")
     return Policy(name=name, governs=governs, rule=rule or two_of_three(), **(settings | rest))
 
 

@@ -14,7 +14,8 @@ from ledger_core.formats.record import check_part
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
-from ledger_core.policy.assembly import Act, Assembly
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type

@@ -27,7 +27,8 @@ from ledger_core.formats import (
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
 from ledger_core.policy import anchoring
-from ledger_core.policy.assembly import Act, Assembly, Due, due_type
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly, Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.policy.proposals import hash_policies
 from ledger_core.records.model import decode_payload

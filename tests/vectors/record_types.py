@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.vectors import governance_types
+from tests.vectors import change_types, governance_types
 from tests.vectors.bad_governance_types import BAD
 from tests.vectors.build import LOG, ORIGIN, Case, accept, refuse
 from tests.vectors.governance_types import (
@@ -47,7 +47,7 @@ EXCHANGE = {
 EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
     **{
         kind: {name: {"body": body} for name, body in bodies.items()}
-        for kind, bodies in governance_types.EXAMPLES.items()
+        for kind, bodies in {**governance_types.EXAMPLES, **change_types.EXAMPLES}.items()
     },
     "note/1": {
         "object": {"body": {"hello": "world"}},
@@ -73,7 +73,7 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 
 BY_OPERATORS = (
     "charter/1 key/1 log.key/1 member/1 policy/1 audience/1 outcome/1 "
-    "equivocation/1 anchor/1 export/1"
+    "equivocation/1 anchor/1 export/1 mutability/1 retention/1 erasure.done/1 refusal/1"
 )
 AUTHORS = dict.fromkeys(BY_OPERATORS.split(), OPERATOR_KEY)
 
@@ -130,7 +130,7 @@ def _payloads() -> list[Case]:
         for kind, examples in EXAMPLES.items()
         for name, parts in examples.items()
     ]
-    bad = {**BAD, **_bad_others()}
+    bad = {**BAD, **change_types.BAD, **_bad_others()}
     cases += [
         refuse(
             f"{kind} with {name}",

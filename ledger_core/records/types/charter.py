@@ -21,9 +21,11 @@ from ledger_core.records.rules import (
     EVERY_MEMBER,
     AudienceSetting,
     MemberName,
+    MutabilitySetting,
     Policy,
     RoleName,
     check_audience,
+    check_mutability,
     check_policy,
 )
 
@@ -61,6 +63,7 @@ class Charter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     members: Annotated[tuple[FoundingMember, ...], msgspec.Meta(max_length=limits.MEMBERS)] = ()
     policies: Annotated[tuple[Policy, ...], msgspec.Meta(max_length=64)] = ()
     audiences: Annotated[tuple[AudienceSetting, ...], msgspec.Meta(max_length=64)] = ()
+    mutability: Annotated[tuple[MutabilitySetting, ...], msgspec.Meta(max_length=64)] = ()
     parties: Annotated[tuple[str, ...], msgspec.Meta(max_length=limits.PARTIES)] = ()
     """Of a local ledger: keys and founding members, sorted."""
     parent: Parent | None = None
@@ -73,6 +76,7 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[tuple[FoundingKey, ...], msgspec.Meta(max_length=900)] = ()
     policies: Annotated[tuple[Policy, ...], msgspec.Meta(max_length=64)] = ()
     audiences: Annotated[tuple[AudienceSetting, ...], msgspec.Meta(max_length=64)] = ()
+    mutability: Annotated[tuple[MutabilitySetting, ...], msgspec.Meta(max_length=64)] = ()
     parties: Annotated[tuple[str, ...], msgspec.Meta(max_length=limits.PARTIES)] = ()
     parent: Parent | None = None
 
@@ -138,6 +142,10 @@ def _check_policies(charter: Charter) -> None:
         check_audience(setting)
     if len({setting.type for setting in charter.audiences}) != len(charter.audiences):
         raise PayloadError("charter sets an audience twice")
+    for mutability in charter.mutability:
+        check_mutability(mutability)
+    if len({each.type for each in charter.mutability}) != len(charter.mutability):
+        raise PayloadError("charter sets a type's mutability twice")
     if charter.kind == "consortium":
         missing = [name for name in QUORUM_TYPES if name not in governed]
         if missing or not charter.members:

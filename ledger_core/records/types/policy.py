@@ -9,9 +9,9 @@ import msgspec
 
 from ledger_core import limits
 from ledger_core.errors import MalformedError, PayloadError
-from ledger_core.formats.record import Record, check_type_name
+from ledger_core.formats.record import Record
 from ledger_core.records.model import PartType, Payload, RecordType
-from ledger_core.records.rules import Policy, TypeName, check_policy
+from ledger_core.records.rules import Policy, Topic, check_policy, check_topic
 
 
 class SetPolicy(
@@ -26,7 +26,7 @@ class LiftPolicy(
     """These types take effect at once from here on."""
 
     governs: Annotated[
-        tuple[TypeName, ...], msgspec.Meta(min_length=1, max_length=limits.PAYLOAD_PARTS)
+        tuple[Topic, ...], msgspec.Meta(min_length=1, max_length=limits.PAYLOAD_PARTS)
     ]
 
 
@@ -39,7 +39,7 @@ def _rule(record: Record, payload: Payload) -> None:
         raise PayloadError("a type is named twice")
     try:
         for name in change.governs:
-            check_type_name(name)
+            check_topic(name)
     except MalformedError as error:
         raise PayloadError(f"policy: {error}") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ledger_core import ids
-from ledger_core.policy.assembly import Act
+from ledger_core.policy.act import Act
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, Policy, RoleRule, Rule
 from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.charter import Charter

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from ledger_core import clock, ids
 from ledger_core.errors import StandingError
-from ledger_core.policy.assembly import Act, Assembly, replay
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly, replay
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import RecordType
 from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, Policy, RoleRule, Rule

@@ -60,13 +60,16 @@ def named(kinds: Iterable[RecordType]) -> set[str]:
 SAID_BY_ALL = {"endorsement/1", "withdrawal/1", "bundle/1"}
 """How those concerned agree: every key that stands may speak."""
 
-SAID_BY_THE_SERVICE = {"outcome/1", "equivocation/1"}
+SAID_BY_THE_SERVICE = {"outcome/1", "equivocation/1", "erasure.done/1", "refusal/1"}
+
+CHANGES = {"rollback/1", "redaction/1", "hold/1", "erasure/1"}
+"""What alters earlier entries: whoever a ledger lets."""
 
 
 def test_what_changes_the_constitution_is_governance() -> None:
     constitutional = named(kind for kind in ALL if kind.is_constitutional)
     governance = named(kind for kind in ALL if kind.is_governance)
-    assert governance - constitutional == SAID_BY_ALL | SAID_BY_THE_SERVICE
+    assert governance - constitutional == SAID_BY_ALL | SAID_BY_THE_SERVICE | CHANGES
     assert constitutional <= governance
 
 
@@ -84,7 +87,7 @@ def test_the_charter_the_logs_key_and_verdicts_are_written_by_operators_alone() 
     by_operators = named(
         kind for kind in ALL if kind.is_governance and kind.writers == {"operator"}
     )
-    assert by_operators == {"charter/1", "log.key/1"} | SAID_BY_THE_SERVICE
+    assert by_operators == {"charter/1", "log.key/1", "retention/1"} | SAID_BY_THE_SERVICE
 
 
 def test_every_other_governance_type_is_written_by_stewards_as_well() -> None:

@@ -1,0 +1,22 @@
+"""The act: an entry as the rules of governance look at it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledger_core.records.model import Payload, RecordType
+
+
+class Act(msgspec.Struct, frozen=True):
+    """An entry, as far as governance looks at it. ``received_at`` in ms.
+
+    ``amends``: the leaf hash of the version it amends, if it does.
+    """
+
+    index: int
+    leaf_hash: bytes
+    received_at: int
+    kind: RecordType
+    author: str
+    payload: Payload
+    amends: str | None = None
