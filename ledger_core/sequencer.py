@@ -242,6 +242,11 @@ class Sequencer:
     ) -> _Batch:
         named = {leaf for each in admitted for leaf in each.named}
         known, known_effects = self._recall(tx, admitted, named)
+        for each in known.values():
+            if not edge.constitution.policies.keys() >= set(each.policies):
+                raise IntegrityError(
+                    f"proposal {each.index} waits under no policy", index=each.index
+                )
         return _Batch(
             head=opened.head,
             received_at=max(self._clock(), opened.head.received_at),

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, exists, func, insert, select, update
 
+from ledger_core import ids
 from ledger_core.errors import IntegrityError
 from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
@@ -76,8 +77,11 @@ def find_proposals(
 ) -> dict[bytes, Proposal]:
     """Return those of the named proposals that exist, and what bundles among them join."""
     found = _find(tx, ledger_id, leaf_hashes)
-    joined = {part for each in found.values() for part in each.parts} - found.keys()
-    return found | _find(tx, ledger_id, joined)
+    joined = {part for each in found.values() for part in each.parts}
+    found |= _find(tx, ledger_id, joined - found.keys())
+    if missing := joined - found.keys():
+        raise IntegrityError(f"a bundle joins {ids.format_digest(min(missing))}, no proposal")
+    return found
 
 
 def _find(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dict[bytes, Proposal]:
@@ -208,4 +212,6 @@ def _proposal(row: Row, voices: Sequence[Voice]) -> Proposal:
 
 
 def _split(hashes: bytes) -> tuple[bytes, ...]:
+    if len(hashes) % _HASH_BYTES:
+        raise IntegrityError(f"{len(hashes)} bytes are no list of hashes")
     return tuple(hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES))

@@ -9,6 +9,7 @@ import pytest
 
 from ledger_core import clock, ids
 from ledger_core.errors import DanglingReferenceError, HeadMovedError, StandingError
+from ledger_core.formats.record import Relation
 from ledger_core.ledger import Ledger
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.visibility import read_subject
@@ -49,7 +50,7 @@ class Office:
         self.agent = register(self.ledger)
 
     def note(self, value: object, amends: bytes | None = None) -> Appended:
-        refs = [("amends", amends)] if amends is not None else []
+        refs: list[tuple[Relation, bytes]] = [("amends", amends)] if amends is not None else []
         return appended(self.ledger.append([self.agent.note(value, refs=refs)])[0])
 
     def change(self, type_name: str, body: object) -> Appended:
@@ -177,7 +178,7 @@ def test_a_redacted_part_is_hidden_from_all_but_some_roles_until_it_is_shown_aga
     first = office.note("first")
     hidden = office.change("redaction/1", Redact(parts(first), ("auditor",)))
     veil = office.effect(first).veils_at(hidden.index + 1)["body"]
-    assert veil.visible_to == {"auditor"}
+    assert veil.visible_to == frozenset({"auditor"})
     shown = office.change("redaction/1", Unredact(parts(first)))
     assert office.effect(first).veils_at(shown.index + 1) == {}
 
@@ -251,7 +252,8 @@ def test_what_can_no_longer_be_done_when_it_is_agreed_to_is_rejected(service: Se
     )
     made = shared.decide()
     body = msgspec.json.encode({"decision": "route", "chosen": "south"})
-    agent, refs = shared.agents["acme"], [("amends", made.leaf_hash)]
+    agent = shared.agents["acme"]
+    refs: list[tuple[Relation, bytes]] = [("amends", made.leaf_hash)]
     two = [
         appended(
             shared.ledger.append([agent.seal("agent.decision/1", {"body": body}, refs=refs)])[0]
