@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,66 +72,45 @@ def admit(
     _change("admit", name, body, key, ledger, url, token_file)
 
 
-@app.command()
-def suspend(
-    name: Member,
-    key: Key,
-    ledger: LedgerName = DEFAULT_LEDGER,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-) -> None:
-    """Suspend a member: its keys write nothing, its voice does not count."""
-    _change("suspend", name, {}, key, ledger, url, token_file)
+def _standing(action: str) -> Callable[..., None]:
+    """Make the command that changes whether a member stands."""
+
+    def change(
+        name: Member,
+        key: Key,
+        ledger: LedgerName = DEFAULT_LEDGER,
+        url: Url = DEFAULT_URL,
+        token_file: TokenFile = None,
+    ) -> None:
+        _change(action, name, {}, key, ledger, url, token_file)
+
+    return change
 
 
-@app.command()
-def resume(
-    name: Member,
-    key: Key,
-    ledger: LedgerName = DEFAULT_LEDGER,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-) -> None:
-    """Let a suspended member stand again."""
-    _change("resume", name, {}, key, ledger, url, token_file)
+def _role(action: str) -> Callable[..., None]:
+    """Make the command that changes one role of a member."""
+
+    def change(
+        name: Member,
+        role: RoleArgument,
+        key: Key,
+        ledger: LedgerName = DEFAULT_LEDGER,
+        url: Url = DEFAULT_URL,
+        token_file: TokenFile = None,
+    ) -> None:
+        _change(action, name, {"role": role}, key, ledger, url, token_file)
+
+    return change
 
 
-@app.command()
-def remove(
-    name: Member,
-    key: Key,
-    ledger: LedgerName = DEFAULT_LEDGER,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-) -> None:
-    """Remove a member for ever; what it signed before stays valid."""
-    _change("remove", name, {}, key, ledger, url, token_file)
-
-
-@app.command()
-def grant(
-    name: Member,
-    role: RoleArgument,
-    key: Key,
-    ledger: LedgerName = DEFAULT_LEDGER,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-) -> None:
-    """Grant a role to a member."""
-    _change("grant", name, {"role": role}, key, ledger, url, token_file)
-
-
-@app.command()
-def withdraw(
-    name: Member,
-    role: RoleArgument,
-    key: Key,
-    ledger: LedgerName = DEFAULT_LEDGER,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-) -> None:
-    """Withdraw a role from a member."""
-    _change("withdraw", name, {"role": role}, key, ledger, url, token_file)
+for _make, _action, _help in (
+    (_standing, "suspend", "Suspend a member: its keys write nothing, its voice does not count."),
+    (_standing, "resume", "Let a suspended member stand again."),
+    (_standing, "remove", "Remove a member for ever; what it signed before stays valid."),
+    (_role, "grant", "Grant a role to a member."),
+    (_role, "withdraw", "Withdraw a role from a member."),
+):
+    app.command(_action, help=_help)(_make(_action))
 
 
 def _change(
