@@ -35,12 +35,17 @@ class Admitted(msgspec.Struct, frozen=True):
     """The leaf hash of the version that it amends."""
 
 
-def admit(submission: Submission, origin: str) -> Admitted:
-    """Check a submission for the ledger of ``origin``; raises a :class:`RefusedError`."""
+def admit(submission: Submission, *origins: str) -> Admitted:
+    """Check a submission for the ledger that has, or had, these origins, the newest last.
+
+    Raises a :class:`RefusedError`.
+    """
     record = submission.signed.record
     verify_record(submission.signed)
-    if record.ledger != origin:
-        raise ForeignLedgerError(f"this record is for {record.ledger}, this ledger is {origin}")
+    if record.ledger not in origins:
+        raise ForeignLedgerError(
+            f"this record is for {record.ledger}, this ledger is {origins[-1]}"
+        )
     kind = find_type(record.type)
     payload, amends = decode_payload(kind, record, submission.parts), amended_by(kind, record.refs)
     refs = tuple(ids.parse_digest(ref.to) for ref in record.refs)

@@ -16,6 +16,7 @@ from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.proposals import Proposal
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
+from ledger_core.records.types.epoch import Epoch, Statement
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Transaction
@@ -83,6 +84,15 @@ def check_ended(tx: Transaction, ledger_id: int, found: Iterable[Proposal]) -> N
         ):
             message = f"entry {act.index} is not the outcome of proposal {proposal.index}"
             raise IntegrityError(message, index=proposal.index)
+
+
+def read_epochs(tx: Transaction, ledger_id: int) -> list[Statement]:
+    """Return the statements of a ledger's epochs, in order."""
+    acts = _read_acts(tx, ledger_id, store.list_epochs(tx, ledger_id))
+    bodies = [act.payload.get("body") for act in acts]
+    if not all(isinstance(body, Epoch) for body in bodies):
+        raise IntegrityError("an epoch is no entry that opened one")
+    return [body.statement for body in bodies if isinstance(body, Epoch)]
 
 
 class ConstitutionReader:

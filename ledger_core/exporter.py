@@ -24,7 +24,7 @@ from ledger_core.clock import Clock, format_time
 from ledger_core.errors import IntegrityError, MalformedError, NotFoundError
 from ledger_core.fail_points import reach
 from ledger_core.formats import archive
-from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope
+from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope, Since
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef
@@ -271,9 +271,11 @@ class Exporter:
             yield from self._add(name, [schema])
 
     def _manifest(self, start: int, end: int, head: Head, export: Appended) -> Manifest:
+        origins = self._prover.origins(head.size)
         return Manifest(
             v=1,
-            origin=self._ledger.origin,
+            origin=origins[-1][1],
+            origins=tuple(Since(*each) for each in origins) if len(origins) > 1 else (),
             charter=ids.format_digest(self._ledger.charter),
             scope=Scope(start, end, head.size, ids.format_digest(head.root)),
             counts=Counts(

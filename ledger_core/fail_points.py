@@ -29,6 +29,9 @@ FAIL_POINTS = (
 ANCHOR_FAIL_POINTS = ("anchorer.before-anchor", "anchorer.anchored", "anchorer.noted")
 """On the way of a closed ledger's root into its parent."""
 
+EPOCH_FAIL_POINTS = ("epoch.before-commit", "epoch.after-commit", "epoch.after-memory")
+"""On the way from an older backup to a new epoch."""
+
 COSIGNER_FAIL_POINTS = ("cosigner.before-commit", "cosigner.after-commit")
 """On the way of another log's checkpoint."""
 

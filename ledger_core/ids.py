@@ -25,6 +25,7 @@ _ORIGIN = re.compile(r"[!-*,-~]+")
 # 43 digits hold 258 bits: the last two mean nothing, and must be zero.
 _DIGEST = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+_EPOCH = re.compile(r"(.+)/epoch/([1-9][0-9]{0,3})")
 
 
 def new_record_id() -> str:
@@ -134,3 +135,29 @@ def check_origin(text: str) -> None:
     """Raise unless ``text`` can be an origin (C2SP tlog-checkpoint)."""
     if len(text) > limits.ORIGIN_CHARS or not _ORIGIN.fullmatch(text):
         raise MalformedError(f"origin {text[:80]!r} must be ASCII without space and '+'")
+
+
+def parse_epoch(origin: str) -> tuple[str, int]:
+    """Return the origin a ledger was founded with, and the number of the epoch; the first is 1.
+
+    >>> parse_epoch("ledger.example/a/epoch/3")
+    ('ledger.example/a', 3)
+    """
+    found = _EPOCH.fullmatch(origin)
+    if found is None or found[2] == "1":
+        return origin, 1
+    return found[1], int(found[2])
+
+
+def format_epoch(founded: str, number: int) -> str:
+    """Return the origin of a ledger's epoch; raise if it can be none."""
+    origin = founded if number == 1 else f"{founded}/epoch/{number}"
+    check_origin(origin)
+    if parse_epoch(origin) != (founded, number):
+        raise MalformedError(f"{founded[:80]!r} cannot have an epoch {number}")
+    return origin
+
+
+def are_of_one_ledger(*origins: str) -> bool:
+    """Say whether these are origins of one ledger, in whichever epochs."""
+    return len({parse_epoch(origin)[0] for origin in origins}) == 1

@@ -41,6 +41,7 @@ from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
+from ledger_core.policy.epochs import origin_at
 from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.policy.visibility import OPERATOR, Reader, Standpoint
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
@@ -95,7 +96,17 @@ class Ledger:
 
     @property
     def origin(self) -> str:
+        """What the log signs as: that of its newest epoch."""
         return self._row.origin
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """All origins the ledger has had, oldest first."""
+        return self._row.origins
+
+    def origin_at(self, index: int) -> str:
+        """Return the origin that the entry at ``index`` has."""
+        return origin_at(self.constitution().origins, index)
 
     @property
     def kind(self) -> Kind:
@@ -119,7 +130,7 @@ class Ledger:
 
     def admit(self, raw: bytes) -> Admitted:
         """Parse and check one submission as JSON; touches no storage."""
-        return admit(parse_submission(raw), self.origin)
+        return admit(parse_submission(raw), *self._row.origins)
 
     def sequence(
         self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
@@ -139,7 +150,7 @@ class Ledger:
         tried: list[Admitted | LedgerGridError] = []
         for each in submissions:
             try:
-                tried.append(admit(each, self.origin))
+                tried.append(admit(each, *self._row.origins))
             except LedgerGridError as error:
                 tried.append(error)
         outcomes = iter(self.sequence([x for x in tried if isinstance(x, Admitted)]))
@@ -187,8 +198,10 @@ class Ledger:
         if entry.leaf_hash != self.charter or "body" not in entry.parts:
             raise IntegrityError(f"{self.name}: entry 0 is not its charter", index=0)
         charter = self.charter_body()
-        if (charter.origin, charter.kind) != (self.origin, self.kind):
+        if (charter.origin, charter.kind) != (self.origins[0], self.kind):
             raise IntegrityError(f"{self.name}: its charter says otherwise", index=0)
+        if tuple(origin for _, origin in self.constitution().origins) != self.origins:
+            raise IntegrityError(f"{self.name}: its epochs are not those its entries opened")
 
     @contextmanager
     def _reading(self) -> Iterator[Transaction]:

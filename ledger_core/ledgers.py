@@ -15,7 +15,13 @@ from ledger_core.anchorer import Anchorer
 from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
 from ledger_core.constitutions import ConstitutionReader
-from ledger_core.errors import ConflictError, ForkError, LedgerGridError, NotFoundError
+from ledger_core.errors import (
+    ConflictError,
+    ForkError,
+    LedgerGridError,
+    MalformedError,
+    NotFoundError,
+)
 from ledger_core.fail_points import reach
 from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
@@ -30,7 +36,7 @@ from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
-from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues
+from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues, check_left
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import Signed, SignerMemory
@@ -101,6 +107,8 @@ class Ledgers:
         ids.check_ledger_name(name)
         origin = origin or f"{self._prefix}/{name}"
         ids.check_origin(origin)
+        if ids.parse_epoch(origin)[1] > 1:
+            raise MalformedError(f"origin {origin} would be that of a ledger's later epoch")
         log_key, own = self._keyring.log_signer(origin).public, self._keyring.operator(origin)
         charter = _charter(origin, kind, format_vkey(log_key), own, operators, founding)
         body = msgspec.json.encode(charter)
@@ -135,9 +143,10 @@ class Ledgers:
 
     def _open_ledger(self, row: LedgerRow) -> Ledger:
         constitution = ConstitutionReader(row.ledger_id)
-        keys = LogKeys(row.origin, self._keyring, partial(self._read_log_keys, constitution))
+        keys = LogKeys(self._keyring, partial(self._read_log_keys, constitution))
         signer = CheckpointSigner(self._database, self._memory, row, keys)
-        operator = self._keyring.operator(row.origin)
+        # Derived once for all epochs: who stood before stands on.
+        operator = self._keyring.operator(row.origins[0])
         made = Ledger(
             row,
             self._database,
@@ -183,17 +192,20 @@ class Ledgers:
         signed = self._memory.recall_all()
         with self._database.read() as tx:
             heads = {row.origin: (row, head) for row, head in store.read_all_heads(tx)}
+        founded = {row.origins[0]: row for row, _ in heads.values()}
         found: list[ForkError] = []
         skipped = self._find_checked(signed)
         for origin, last in signed.items():
-            if origin not in heads:
-                found.append(ForkError(f"{origin}: signed up to {last.size}, not in the database"))
-                continue
-            row, head = heads[origin]
-            if origin in skipped and head.size >= last.size:
+            row, head = heads.get(origin, (founded.get(ids.parse_epoch(origin)[0]), None))
+            if origin in skipped and (head is None or head.size >= last.size):
                 continue
             try:
-                check_continues(self._database, row, head, last)
+                if row is None:
+                    raise ForkError(f"{origin}: signed up to {last.size}, not in the database")
+                if head is None:
+                    check_left(self._database, row, origin, last)
+                else:
+                    check_continues(self._database, row, head, last)
             except ForkError as error:
                 found.append(error)
             else:

@@ -67,6 +67,8 @@ RULE_NODES: Final = 512
 RULE_DEPTH: Final = 8
 PROPOSAL_TTL_S: Final = 10 * 366 * 86_400
 BUNDLE_RECORDS: Final = 64
+EPOCHS: Final = 1_000
+"""Epochs of one ledger, and origins that one of them leaves behind."""
 MEMBERS: Final = 1_000
 """Organisations named by one charter."""
 

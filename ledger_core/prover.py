@@ -60,6 +60,18 @@ class Prover:
         """Return the keys that the log has had up to a size, each with its entry's index."""
         return self._signer.keys.history(size)
 
+    def origins(self, size: int) -> tuple[tuple[int, str], ...]:
+        """Return the origins that the log has had up to a size, each with its first entry's index.
+
+        A key is named like the origin it signs for.
+        """
+        named: list[tuple[int, str]] = []
+        for index, vkey in self.log_keys(size):
+            origin = vkey.partition("+")[0]
+            if not named or named[-1][1] != origin:
+                named.append((index, origin))
+        return tuple(named)
+
     def checkpoint(self, tx: Transaction, head: Head) -> bytes:
         """Return the signed checkpoint at ``head``, if the tree has the root the head says."""
         if tree.root_at(head.size, self._reader(tx, head.size)) != head.root:

@@ -52,6 +52,7 @@ from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal
 from ledger_core.policy.visibility import check_parties
 from ledger_core.prover import Prover
+from ledger_core.records.types.epoch import EPOCH_1, Statement
 from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import assemblies, closings, effects, store
@@ -229,6 +230,9 @@ class Sequencer:
             or parse_entry(last[0]).header.received_at != head.received_at
         ):
             raise IntegrityError(f"the head of size {head.size} is not what the entries say")
+        newest = edge.constitution.origin
+        if newest not in self._ledger.origins:
+            raise IntegrityError(f"{newest} was opened under this process: restart it")
         return edge
 
     def _open(self, tx: Transaction, admitted: Sequence[Admitted]) -> Opened:
@@ -365,6 +369,8 @@ class Sequencer:
         act = Act(
             index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload, each.amends
         )
+        if each.kind is EPOCH_1:
+            _check_fork(batch, each.payload["body"].statement)
         policy = batch.assembly.check(act)
         check_parties(batch.assembly.constitution, each.signed.record.parties)
         if policy is not None or is_speech(each.kind):
@@ -408,6 +414,9 @@ class Sequencer:
         effects.put(tx, ledger_id, assembly.alterations.altered.values())
         if assembly.constitution.closed is not None and edge.constitution.closed is None:
             closings.add(tx, ledger_id, growth.size)
+        for index, origin in assembly.constitution.origins[len(edge.constitution.origins) :]:
+            store.add_epoch(tx, ledger_id, index, origin)
+            reach("epoch.before-commit")
         frontier = edge.frontier.extend(leaf_hashes)
         return _Edge(head, frontier, tiles, assembly.constitution), growth
 
@@ -430,6 +439,12 @@ class Sequencer:
             receipt=receipt,
             is_new=place.is_new,
         )
+
+
+def _check_fork(batch: _Batch, statement: Statement) -> None:
+    """Raise unless an epoch begins on just this tree; it is the only entry of its batch."""
+    if batch.entries or ids.parse_digest(statement.fork.root) != batch.head.root:
+        raise StandingError("the tree at the fork has another root than the statement says")
 
 
 def _placed(

@@ -4,7 +4,8 @@ Order: committed in the database, remembered durably outside of it, then signed.
 deterministic, so every replica gives the same bytes for the same checkpoint.
 
 The log's key rotates by record (``log.key/1``): a checkpoint that covers the record is signed by
-the new key, a smaller one by the old key, at any time and in every process.
+the new key, a smaller one by the old key, at any time and in every process. An epoch (``epoch/1``)
+changes key and origin alike: a key's name is the origin of the checkpoints it signs.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 
-from ledger_core import ids
-from ledger_core.errors import ForkError, IntegrityError
+from ledger_core import constitutions, ids
+from ledger_core.errors import ForkError, IntegrityError, ReadOnlyError
 from ledger_core.formats.checkpoint import Checkpoint, sign_checkpoint
 from ledger_core.formats.vkey import NoteSigner, format_vkey
 from ledger_core.keyring import Keyring
+from ledger_core.records.types.epoch import Known
 from ledger_core.records.types.log_key import LogKeyChange, handover_message
 from ledger_core.storage import store
 from ledger_core.storage.database import Database
@@ -35,8 +37,7 @@ class LogKeys:
     that holds up to it; it is replaced as a whole, and an older one does no harm.
     """
 
-    def __init__(self, origin: str, keyring: Keyring, read: Callable[[], KeyHistory]) -> None:
-        self._origin = origin
+    def __init__(self, keyring: Keyring, read: Callable[[], KeyHistory]) -> None:
         self._keyring = keyring
         self._read = read
         self._known: tuple[int, KeyHistory] = (0, ())
@@ -58,11 +59,16 @@ class LogKeys:
         history = self.history(size)
         vkey = history[-1][1]
         if vkey not in self._signers:
-            self._signers[vkey] = self._derive(len(history) - 1, vkey)
+            self._signers[vkey] = self._derive(_origin_of(vkey), _generation(history) - 1, vkey)
         return self._signers[vkey]
 
-    def _derive(self, generation: int, vkey: str) -> NoteSigner:
-        signer = self._keyring.log_signer(self._origin, generation)
+    def is_left(self, size: int) -> bool:
+        """Say whether the checkpoint of ``size`` is of an epoch that is over."""
+        newest = _origin_of(self.history(max(size, self._known[0]))[-1][1])
+        return newest != self.at(size).name
+
+    def _derive(self, origin: str, generation: int, vkey: str) -> NoteSigner:
+        signer = self._keyring.log_signer(origin, generation)
         if format_vkey(signer.public) != vkey:
             raise IntegrityError(f"this service does not hold the log's key {vkey}")
         return signer
@@ -70,15 +76,26 @@ class LogKeys:
     def hand_over(self, size: int) -> LogKeyChange:
         """Say, signed by both, that the key of ``size`` hands over to the next one."""
         old = self.at(size)
-        new = self._keyring.log_signer(self._origin, len(self.history(size)))
+        new = self._keyring.log_signer(old.name, _generation(self.history(size)))
         named = format_vkey(old.public), format_vkey(new.public)
-        message = handover_message(self._origin, *named)
+        message = handover_message(old.name, *named)
         by_old, by_new = (ids.encode_base64url(each.private.sign(message)) for each in (old, new))
         return LogKeyChange(*named, by_old, by_new)
 
 
+def _origin_of(vkey: str) -> str:
+    return vkey.partition("+")[0]
+
+
+def _generation(history: KeyHistory) -> int:
+    """Return how many keys the newest origin has had."""
+    origin = _origin_of(history[-1][1])
+    return sum(_origin_of(vkey) == origin for _, vkey in history)
+
+
 class CheckpointSigner:
-    """Signs one ledger's checkpoints. ``_newest`` is what this process knows to be remembered."""
+    """Signs one ledger's checkpoints. ``_newest`` is what this process knows to be remembered,
+    of the ledger's newest epoch."""
 
     def __init__(
         self, database: Database, memory: SignerMemory, ledger: LedgerRow, keys: LogKeys
@@ -99,13 +116,21 @@ class CheckpointSigner:
         self._check(self._memory.recall(self._ledger.origin))
 
     def sign(self, size: int, root: bytes) -> bytes:
-        """Return the signed note for a checkpoint that the database holds."""
+        """Return the signed note for a checkpoint that the database holds.
+
+        Of an epoch that is over nothing is signed but what it agreed to keep: its memory stays.
+        """
+        origin = self.keys.at(size).name
+        if self.keys.is_left(size):
+            return self._sign(Checkpoint(origin, size, root))
+        if origin != self._ledger.origin:
+            raise ReadOnlyError(f"{origin} was opened under this process: restart it")
         with self._lock:
             if self._newest is None or self._newest.size < size:
                 self._remember(Signed(size, root))
             if self._newest is not None and self._newest.size == size and self._newest.root != root:
                 raise ForkError(f"size {size} was signed with another root", index=size - 1)
-        return self._sign(Checkpoint(self._ledger.origin, size, root))
+        return self._sign(Checkpoint(origin, size, root))
 
     def _remember(self, new: Signed) -> None:
         """Note a checkpoint durably. What others signed meanwhile must be in our database too."""
@@ -144,3 +169,24 @@ def check_continues(
             "than the one that was signed: it is a fork",
             index=signed.size - 1,
         )
+
+
+def check_left(database: Database, ledger: LedgerRow, origin: str, signed: Signed) -> None:
+    """Raise :class:`ForkError` unless an epoch of the ledger left behind what was signed last.
+
+    It did if its statement names just this checkpoint, or if this one is of what was kept.
+    """
+    with database.read() as tx:
+        epochs = constitutions.read_epochs(tx, ledger.ledger_id)
+        root = ids.format_digest(signed.root)
+        if any(Known(origin, signed.size, root) in each.known for each in epochs):
+            return
+        left = [each.fork.size for each in epochs if each.old_origin == origin]
+        if left and signed.size <= left[0]:
+            edge = store.read_tile_edge(tx, ledger.ledger_id, signed.size)
+            if edge.frontier().root() == signed.root:
+                return
+    raise ForkError(
+        f"{origin}: size {signed.size} was signed, and no epoch of this database says that it "
+        "was left behind: the database was restored from a backup or lost its newest entries"
+    )

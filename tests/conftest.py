@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from ledger_core.ledger import Ledger
+from tests.support.backups import Backups
 from tests.support.ledgers import Author, Service, a_service, register
 from tests.support.postgresql import Server, postgresql
 
@@ -50,6 +51,14 @@ def service(database_url: str, tmp_path: Path) -> Iterator[Service]:
     """Give a service on each kind of database; ``service.open()`` starts a replica of it."""
     with a_service(database_url, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def backups(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> Backups:
+    """Copy the service's database aside, and put it back."""
+    is_postgresql = service.database_url.startswith("postgresql")
+    server = request.getfixturevalue("postgresql_server") if is_postgresql else None
+    return Backups(service, server, tmp_path)
 
 
 @pytest.fixture

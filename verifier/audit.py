@@ -25,10 +25,11 @@ from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.merkle import tree
 from verifier import checks, reading
+from verifier.epochs import OpenedEpoch
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
 from verifier.repeats import Repeats
-from verifier.segments import Frames, Task, check_files, damage, look_inside
+from verifier.segments import Frames, Task, check_files, damage, look_inside, meant_for
 from verifier.totals import Totals
 from verifier.whole import Whole
 from verifier.workers import run_tasks
@@ -48,6 +49,8 @@ class Options:
     policy: TrustPolicy | None = None
     charter: str | None = None
     evidence: tuple[Kept, ...] = ()
+    accepted: frozenset[str] = frozenset()
+    """Origins of epochs that the user follows, though history was lost."""
     jobs: int = 1
 
 
@@ -65,6 +68,7 @@ class Verdict:
     proposals: dict[str, int] = field(default_factory=dict)
     """How many ended how; ``open`` are those that did not."""
     equivocations: int = 0
+    epochs: tuple[OpenedEpoch, ...] = ()
     not_judged: int = 0
     """Entries that speak of proposals which the archive does not show."""
     is_trusted: bool = False
@@ -220,10 +224,11 @@ class Audit:
             except Refuted as refuted:
                 self._findings.add(refuted.finding)
                 continue
-            attempt(checks.check_entry, index, entry.header, manifest.origin)
+            origins = meant_for(manifest.origins_by_index(), index)
+            attempt(checks.check_entry, index, entry.header, origins[-1])
             frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals()
             signed_record = (entry.record, entry.header.signature)
-            look_inside(index, signed_record, manifest.origin, frames, self._findings, totals)
+            look_inside(index, signed_record, origins, frames, self._findings, totals)
             attempt(frames.check_end, index + 1)
             totals.freeze(self._spreader)
             whole.add_context(index, entry.header, leaf_hash, totals)
@@ -249,7 +254,7 @@ class Audit:
         for first in range(archive.segment_of(scope.start), scope.end, width):
             start, end = max(first, scope.start), min(first + width, scope.end)
             yield Task(
-                origin=manifest.origin,
+                origins=manifest.origins_by_index(),
                 start=start,
                 end=end,
                 entries=self._files.get(archive.entries_name(first)),
@@ -272,12 +277,14 @@ class Audit:
         verdict.charter, verdict.members = whole.charter, len(governance.constitution.members)
         verdict.proposals = dict(governance.verdicts())
         verdict.equivocations, verdict.not_judged = governance.equivocations, governance.not_judged
+        verdict.epochs = tuple(governance.epochs)
         pinned, keys = self._options.charter, whole.governance.constitution.keys
         attempt = self._findings.attempt
         attempt(checks.check_root, proof, whole.frontier, checkpoint)
         attempt(checks.check_charter, whole.charter, manifest, pinned)
         attempt(checks.check_exporter, manifest, keys)
         attempt(checks.check_counts, manifest, whole.counts())
+        attempt(checks.check_origins, manifest, governance.constitution.origins)
 
     def _check_trust(self, signed: bytes, checkpoint: Checkpoint, whole: Whole) -> None:
         """Check 4's signatures, and 15."""
@@ -289,8 +296,11 @@ class Audit:
             attempt(checks.check_log_signature, signed, log_key)
         if policy is None:
             return
-        policy = governance.extend_trust(policy)
-        verdict.is_trusted = attempt(checks.check_trusted_log, signed, policy)
+        left = governance.find_left(policy, self._options.accepted)
+        policy = governance.extend_trust(policy, self._options.accepted)
+        verdict.is_trusted = attempt(checks.check_followed, left) and attempt(
+            checks.check_trusted_log, signed, policy
+        )
         if verdict.is_trusted and policy.quorum != NO_QUORUM:
             self._ran(15)
             verdict.is_witnessed = attempt(checks.check_witnesses, signed, policy)
@@ -300,10 +310,16 @@ class Audit:
         policy, attempt = self._options.policy, self._findings.attempt
         governance = whole.governance
         if policy is not None:
-            policy = governance.extend_trust(policy)
+            policy = governance.extend_trust(policy, self._options.accepted)
         for kept in self._options.evidence:
             self._ran(14)
-            log_key = governance.log_key(kept.checkpoint.size)
+            size = kept.checkpoint.size
+            log_key = governance.log_key(size, kept.checkpoint.origin)
             attempt(checks.check_kept_signature, kept, policy, log_key)
+            lost = governance.find_lost(kept.checkpoint)
+            if lost is not None:
+                attempt(checks.note_lost, kept, lost)
+                continue
+            origin = meant_for(manifest.origins_by_index(), max(size - 1, 0))[-1]
             attempt(checks.check_kept_receipt, kept, evidence.leaf_of(kept))
-            attempt(checks.check_prefix, kept, manifest.origin, evidence.root_of(kept))
+            attempt(checks.check_prefix, kept, origin, evidence.root_of(kept))

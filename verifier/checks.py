@@ -39,6 +39,8 @@ from ledger_core.policy.assembly import Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
 from ledger_core.records.registry import find_type
+from ledger_core.records.types.epoch import Statement
+from verifier.epochs import OpenedEpoch
 from verifier.evidence import Kept
 from verifier.findings import Finding, Level, Likely, Refuted
 
@@ -91,6 +93,7 @@ def check_layout(manifest: Manifest) -> None:
     if segments > len(manifest.files):
         raise MalformedError(f"scope of {scope.end - scope.start} entries, but no files for them")
     ids.check_origin(manifest.origin)
+    _check_origins(manifest)
     clock.parse_time(manifest.exported_at)
     for each in (manifest.charter, scope.root, *(file.digest for file in manifest.files)):
         ids.parse_digest(each)
@@ -102,6 +105,19 @@ def check_layout(manifest: Manifest) -> None:
             is_in_scope = archive.segment_of(scope.start) <= first < scope.end
             if file.name != name_of(archive.segment_of(first)) or not is_in_scope:
                 raise MalformedError(f"{file.name} is not a segment of the manifest's scope")
+
+
+def _check_origins(manifest: Manifest) -> None:
+    """1: the origins named are in order, and the last one is the manifest's."""
+    if not manifest.origins:
+        return
+    indexes = [each.index for each in manifest.origins]
+    if len(indexes) < 2 or indexes[0] or indexes != sorted(set(indexes)):
+        raise MalformedError("manifest's origins do not follow each other")
+    if manifest.origins[-1].origin != manifest.origin or indexes[-1] >= manifest.scope.end:
+        raise MalformedError("manifest's last origin is not its own")
+    for each in manifest.origins:
+        ids.check_origin(each.origin)
 
 
 def find_context_index(name: str, manifest: Manifest) -> int:
@@ -174,6 +190,15 @@ def check_log_signature(raw: bytes, key: LogKey) -> None:
         refute(4, "checkpoint", "signed by the charter's log key", error, Likely.FORGED)
 
 
+def check_followed(left: OpenedEpoch | None) -> None:
+    """4: trust in a log ends where an epoch left it, unless the user goes on."""
+    if left is not None:
+        new = left.statement.new_origin
+        found = f"{new}, opened by entry {left.index}; to follow it: --accept-epoch {new}"
+        expected = "the log of the policy"
+        refute(4, "checkpoint", expected, found, Likely.LOST, index=left.index)
+
+
 def check_trusted_log(raw: bytes, policy: TrustPolicy) -> Trusted:
     """4: with a trust policy, one of its logs signed the checkpoint."""
     try:
@@ -194,11 +219,18 @@ def parse_leaf(index: int, leaf: bytes) -> Entry:
 
 
 def check_entry(index: int, header: Header, origin: str) -> None:
-    """5: an entry names this log's origin and its own index."""
+    """5: an entry names the origin that the log has there, and its own index."""
     if header.index != index:
         refute(5, "index", index, header.index, Likely.MOVED, index=index)
     if header.origin != origin:
         refute(5, "origin", origin, header.origin, Likely.REPLACED_ENTRY, index=index)
+
+
+def check_origins(manifest: Manifest, found: tuple[tuple[int, str], ...]) -> None:
+    """5: the origins by which entries were judged are those that charter and epochs give."""
+    claimed = manifest.origins_by_index()
+    if found and found != claimed:
+        refute(5, "origins", dict(found), dict(claimed), Likely.CLAIM)
 
 
 def check_link(index: int, header: Header, previous: bytes | None) -> None:
@@ -224,6 +256,13 @@ def check_range_proof(proof: RangeProof, manifest: Manifest) -> None:
         refute(7, "range-proof", expected, found, Likely.CLAIM)
 
 
+def check_fork(index: int, statement: Statement, root: bytes) -> None:
+    """7: an epoch begins on just the tree that its statement names."""
+    found = ids.format_digest(root)
+    if statement.fork.root != found:
+        refute(7, "fork", statement.fork.root, found, Likely.REWRITTEN, index=index)
+
+
 def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoint) -> None:
     """7: the entries' leaf hashes and the range proof fold into the checkpoint's root."""
     if frontier.size != proof.end:
@@ -237,8 +276,11 @@ def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoin
 # --- 8 records, 9 ids, 10 standing, 11 payloads --------------------------------------
 
 
-def check_record(index: int, raw: bytes, signature: bytes, origin: str) -> Record:
-    """8: a record is canonical, meant for this ledger and signed by its author."""
+def check_record(index: int, raw: bytes, signature: bytes, meant_for: tuple[str, ...]) -> Record:
+    """8: a record is canonical, meant for this ledger and signed by its author.
+
+    ``meant_for``: the origins that the ledger has had up to there, oldest first.
+    """
     try:
         record = records.parse_record(raw)
         records.verify_record(SignedRecord(record, raw, signature))
@@ -246,8 +288,8 @@ def check_record(index: int, raw: bytes, signature: bytes, origin: str) -> Recor
         refute(8, "record", "canonical form", error, Likely.EDITED, index=index)
     except SignatureError as error:
         refute(8, "signature", "the author's", error, Likely.FORGED, index=index)
-    if record.ledger != origin:
-        refute(8, "ledger", origin, record.ledger, Likely.REPLACED_ENTRY, index=index)
+    if record.ledger not in meant_for:
+        refute(8, "ledger", meant_for[-1], record.ledger, Likely.REPLACED_ENTRY, index=index)
     return record
 
 
@@ -386,6 +428,24 @@ def check_counts(manifest: Manifest, found: archive.Counts) -> None:
     for name in sorted(name for name, count in difference.items() if count):
         expected, got = claimed.by_type.get(name, 0), found.by_type.get(name, 0)
         refute(13, f"counts.by_type.{name}", expected, got, Likely.CLAIM)
+
+
+def note_lost(kept: Kept, epoch: OpenedEpoch) -> None:
+    """14: what was kept lies in a range that an epoch left behind; always raises.
+
+    That is a note, unless it contradicts what those who agreed said was known.
+    """
+    signed, statement = kept.checkpoint, epoch.statement
+    known = {each.origin: each for each in statement.known}.get(signed.origin)
+    field = f"{kept.name}: size {signed.size} of {signed.origin}"
+    expected, found = "a size this history has", f"lost in the epoch of entry {epoch.index}"
+    if known is not None and known.size == signed.size:
+        if known.root != ids.format_digest(signed.root):
+            found = "another root than the one that was known"
+            refute(14, field, known.root, found, Likely.REWRITTEN)
+    elif known is None or known.size < signed.size:
+        found += f", which knew of size {known.size if known else 0} as the last"
+    refute(14, field, expected, found, Likely.LOST, level="warn")
 
 
 def check_kept_signature(kept: Kept, policy: TrustPolicy | None, key: LogKey | None) -> None:

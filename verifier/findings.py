@@ -68,6 +68,7 @@ class Likely(StrEnum):
     REPEATED = "record repeated"
     UNTRUSTED = "log or witness that is not trusted here"
     REWRITTEN = "history rewritten after it was signed"
+    LOST = "history lost in an epoch"
     CLAIM = "manifest claims what the log does not show"
     MALFORMED = "malformed"
     UNSUPPORTED = "newer format or record type than this verifier knows"

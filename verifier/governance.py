@@ -9,9 +9,11 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from ledger_core.errors import StandingError
+from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
 from ledger_core.merkle.tree import HASH_BYTES
@@ -21,10 +23,12 @@ from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type
 from ledger_core.records.types.charter import Charter
+from ledger_core.records.types.epoch import Epoch
 from ledger_core.records.types.equivocation import Equivocation
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
 from verifier import checks
+from verifier.epochs import OpenedEpoch, describe_epoch
 from verifier.findings import Findings, Refuted
 
 Authors = Mapping[tuple[str, str], "array[int]"]
@@ -48,6 +52,11 @@ class Stamps:
     start: int
     leaf_hashes: bytes = b""
     times: array[int] = field(default_factory=lambda: array("q"))
+
+    def hashes(self) -> list[bytes]:
+        """Return the leaf hashes one by one."""
+        ends = range(HASH_BYTES, len(self.leaf_hashes) + 1, HASH_BYTES)
+        return [self.leaf_hashes[end - HASH_BYTES : end] for end in ends]
 
     def act(self, index: int, author: str, type_name: str, payload: Payload) -> Act:
         """Return the entry as governance looks at it.
@@ -73,6 +82,7 @@ class Governance:
     def __init__(self) -> None:
         self.charter: Charter | None = None
         self.equivocations = self.not_judged = 0
+        self.epochs: list[OpenedEpoch] = []
         self._assembly = Assembly(Constitution(), {})
         self._due_at = 0
         self._is_partial = False
@@ -81,22 +91,72 @@ class Governance:
     def constitution(self) -> Constitution:
         return self._assembly.constitution
 
-    def log_key(self, size: int) -> LogKey | None:
-        """Return the key that signs checkpoints of a size, as governance entries name it."""
-        keys = [vkey for index, vkey in self.constitution.log_keys if index < size]
-        return _parse_log_key(keys[-1]) if keys else None
+    def log_key(self, size: int, origin: str | None = None) -> LogKey | None:
+        """Return the key that signs checkpoints of a size, as governance entries name it.
 
-    def extend_trust(self, policy: TrustPolicy) -> TrustPolicy:
+        ``origin``: of an epoch, though its entries of that size may be lost.
+        """
+        keys = [
+            key
+            for index, vkey in self.constitution.log_keys
+            if index < size and origin in (None, (key := _parse_log_key(vkey)).name)
+        ]
+        return keys[-1] if keys else None
+
+    def extend_trust(
+        self, policy: TrustPolicy, accepted: AbstractSet[str] = frozenset()
+    ) -> TrustPolicy:
         """Trust those keys too to which a trusted key of this log handed over, one by one.
 
         Each handover was signed by the key before, which the record type's rule has verified.
+        Into an epoch trust goes on only if it is among ``accepted``, and if its fork, which the
+        key before signed, was seen to be the tree of this archive.
         """
-        keys = [_parse_log_key(vkey) for _, vkey in self.constitution.log_keys]
-        trusted = [place for place, key in enumerate(keys) if key in policy.logs]
-        if not trusted:
-            return policy
-        heirs = [key for key in keys[trusted[0] :] if key not in policy.logs]
-        return replace(policy, logs=[*policy.logs, *heirs])
+        return replace(policy, logs=[*policy.logs, *self._follow(policy, accepted)[0]])
+
+    def find_left(self, policy: TrustPolicy, accepted: AbstractSet[str]) -> OpenedEpoch | None:
+        """Return the epoch at which trust in a log of the policy ends, if it does."""
+        return self._follow(policy, accepted)[1]
+
+    def _follow(
+        self, policy: TrustPolicy, accepted: AbstractSet[str]
+    ) -> tuple[list[LogKey], OpenedEpoch | None]:
+        heirs: list[LogKey] = []
+        left: OpenedEpoch | None = None
+        is_believed = False
+        for index, vkey in self.constitution.log_keys:
+            key, opened = _parse_log_key(vkey), self._opened.get(index)
+            if key in policy.logs:
+                is_believed, left = True, None
+            elif opened is not None and is_believed:
+                is_believed = opened.is_on_fork and key.name in accepted
+                left = None if is_believed else opened
+            if is_believed and key not in policy.logs:
+                heirs.append(key)
+        return heirs, left
+
+    @property
+    def _opened(self) -> dict[int, OpenedEpoch]:
+        return {each.index: each for each in self.epochs}
+
+    def find_lost(self, kept: Checkpoint) -> OpenedEpoch | None:
+        """Return the epoch in which a checkpoint that somebody kept was left behind."""
+        own = {origin for _, origin in self.constitution.origins}
+        for each in self.epochs:
+            statement = each.statement
+            if kept.origin == statement.old_origin and kept.size > statement.fork.size:
+                return each
+            if kept.origin not in own and kept.origin in {x.origin for x in statement.known}:
+                return each
+        return None
+
+    def check_forks(self, roots: Mapping[int, bytes], findings: Findings) -> None:
+        """7: each epoch of a stretch begins on the root that its statement names."""
+        for place, each in enumerate(self.epochs):
+            if each.index in roots:
+                root = roots[each.index]
+                is_so = findings.attempt(checks.check_fork, each.index, each.statement, root)
+                self.epochs[place] = replace(each, is_on_fork=is_so)
 
     def verdicts(self) -> Counter[str]:
         """Count proposals by how they ended."""
@@ -218,6 +278,8 @@ class Governance:
         if isinstance(body, Charter):
             self.charter = body
         self.equivocations += isinstance(body, Equivocation)
+        if isinstance(body, Epoch):
+            self.epochs.append(describe_epoch(act.index, body, self.constitution))
 
     def _judge(self, author: str, type_name: str, indexes: array[int]) -> None:
         """10: the author stood at every index; raises at the first where it did not.

@@ -42,7 +42,8 @@ Signed = tuple[bytes, bytes]
 class Task:
     """Entries ``[start, end)`` of one segment, and the files they lie in."""
 
-    origin: str
+    origins: tuple[tuple[int, str], ...]
+    """Every origin of the log, with the index of its first entry."""
     start: int
     end: int
     entries: File | None
@@ -214,11 +215,21 @@ class Walk:
         self._task, self._outcome, self._frames = outcome.task, outcome, frames
         self._hashes: list[bytes] = []
         self._times = array("q")
-        self._head = f"{entries.FORMAT}\n{self._task.origin}\n".encode("ascii")
+        self._enter(self._task.start)
+
+    def _enter(self, index: int) -> None:
+        """Expect what holds from ``index`` on: its origin, and whom its records are meant for."""
+        origins = self._task.origins
+        self._meant_for = meant_for(origins, index)
+        self._origin = self._meant_for[-1]
+        self._next_origin = min((since for since, _ in origins if since > index), default=-1)
+        self._head = f"{entries.FORMAT}\n{self._origin}\n".encode("ascii")
 
     def step(self, leaf: bytes) -> None:
         if len(self._hashes) >= limits.ARCHIVE_SEGMENT_ENTRIES:
             raise MalformedError("there are more entries than a segment has")
+        if self.index == self._next_origin:
+            self._enter(self.index)
         if not leaf:
             self._pass_over()
             return
@@ -226,7 +237,7 @@ class Walk:
         if signed is not None:
             outcome, frames = self._outcome, self._frames
             look_inside(
-                self.index, signed, self._task.origin, frames, outcome.findings, outcome.totals
+                self.index, signed, self._meant_for, frames, outcome.findings, outcome.totals
             )
         self._hashes.append(tree.leaf_hash(leaf))
         self._times.append(self._outcome.last_time)
@@ -278,7 +289,7 @@ class Walk:
             return None
         header, previous = entry.header, self._hashes[-1] if self._hashes else None
         findings = outcome.findings
-        findings.attempt(checks.check_entry, index, header, task.origin)
+        findings.attempt(checks.check_entry, index, header, self._origin)
         findings.attempt(checks.check_link, index, header, previous)
         findings.attempt(checks.check_time, index, header.received_at, outcome.last_time)
         if not self._hashes:
@@ -311,10 +322,15 @@ class Walk:
             outcome.nodes.append(tree.root(hashes[first : first + (1 << node.level)]))
 
 
+def meant_for(origins: tuple[tuple[int, str], ...], index: int) -> tuple[str, ...]:
+    """Return the origins that the log has had up to ``index``; the last is that of the entry."""
+    return tuple(origin for since, origin in origins if since <= index)
+
+
 def look_inside(
     index: int,
     signed: Signed,
-    origin: str,
+    meant_for: tuple[str, ...],
     frames: Frames,
     findings: Findings,
     totals: Totals,
@@ -330,7 +346,7 @@ def look_inside(
     totals.present += len(shown)
     totals.withheld += len(parts) - len(shown)
     try:
-        record = checks.check_record(index, raw, signature, origin)
+        record = checks.check_record(index, raw, signature, meant_for)
         totals.add_record(index, record)
         kind = checks.check_type(index, record)
         totals.authors[record.author, record.type].append(index)

@@ -14,6 +14,7 @@ from ledger_core.formats import archive
 from ledger_core.formats.archive import Counts, RangeProof
 from ledger_core.formats.entry import NO_PREVIOUS, Header
 from ledger_core.merkle import tree
+from ledger_core.records.types.epoch import EPOCH_1
 from verifier import checks
 from verifier.evidence import Evidence
 from verifier.findings import Findings
@@ -71,12 +72,24 @@ class Whole:
         if totals.entries_withheld:
             self.governance.allow_gaps()
         self.governance.replay(totals.decrees, totals.authors, stamps, self._findings)
+        self._check_forks(totals, stamps)
         self._grow(outcome)
         self.entries += outcome.entries
         self._present += totals.present
         self._withheld += totals.withheld
         self._entries_withheld += totals.entries_withheld
         self._by_type.update(totals.by_type)
+
+    def _check_forks(self, totals: Totals, stamps: Stamps) -> None:
+        """Compute the tree that each epoch of a segment begins on (7)."""
+        if self.frontier.size != stamps.start:
+            return
+        roots: dict[int, bytes] = {}
+        for decree in totals.decrees:
+            if decree.type == EPOCH_1.name:
+                before = stamps.hashes()[: decree.index - stamps.start]
+                roots[decree.index] = self.frontier.extend(before).root()
+        self.governance.check_forks(roots, self._findings)
 
     def _join(self, index: int, header: Header, leaf_hash: bytes) -> None:
         """Check 6 at a seam; the first entry of all is the charter."""

@@ -217,8 +217,20 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an archive claims about itself; signed by ``exported_by``, a claim all the same."""
+class Since(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An origin, and the first entry that has it."""
+
+    index: Count
+    origin: str
+
+
+class Manifest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What an archive claims about itself; signed by ``exported_by``, a claim all the same.
+
+    ``origins``: all origins up to the checkpoint, if there was an epoch; ``origin`` is the last.
+    """
 
     v: Literal[1]
     origin: str
@@ -229,6 +241,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exported_at: str
     export_id: str
     files: tuple[File, ...]
+    origins: tuple[Since, ...] = ()
+
+    def origins_by_index(self) -> tuple[tuple[int, str], ...]:
+        """Return every origin with the index of its first entry."""
+        return tuple((each.index, each.origin) for each in self.origins) or ((0, self.origin),)
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

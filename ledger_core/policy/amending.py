@@ -13,6 +13,7 @@ from typing import Any
 
 from ledger_core import clock
 from ledger_core.errors import StandingError
+from ledger_core.policy import epochs
 from ledger_core.policy.constitution import Constitution, KeyStanding, Member, Spell
 from ledger_core.records.model import Payload, RecordType
 from ledger_core.records.registry import find_type
@@ -22,6 +23,7 @@ from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
+from ledger_core.records.types.epoch import EPOCH_1, Epoch
 from ledger_core.records.types.equivocation import EQUIVOCATION_1
 from ledger_core.records.types.erasure_done import ERASURE_DONE_1
 from ledger_core.records.types.key import KEY_1, Register, Revoke
@@ -76,8 +78,8 @@ def policy_over(constitution: Constitution, kind: RecordType, payload: Payload) 
     none, under the one for ``policy/1``, if there is one. Types for which that is not the same
     are changed one by one: those who agree on notes do not decide for members in passing.
     """
-    if kind.name in UNGOVERNABLE:
-        return None
+    if kind.name in UNGOVERNABLE or kind is EPOCH_1:
+        return None  # An epoch brings the agreement that a policy asks for along.
     if kind is not POLICY_1:
         return constitution.policy_for(kind.name)
     changed = _changed_types(payload["body"])
@@ -162,6 +164,7 @@ def apply(
 def _found(constitution: Constitution, charter: Charter, author: str, at: int) -> None:
     constitution.kind = charter.kind
     constitution.log_keys = ((at, charter.log_key),)
+    constitution.origins = ((at, charter.origin),)
     constitution.parties = frozenset(charter.parties)
     for member in charter.members:
         spell = Spell(at, "admitted", frozenset(member.roles))
@@ -210,6 +213,13 @@ def _rotate_log_key(constitution: Constitution, change: LogKeyChange, author: st
     if change.new in {vkey for _, vkey in constitution.log_keys}:
         raise StandingError("the log had this key before")
     constitution.log_keys = (*constitution.log_keys, (at, change.new))
+
+
+def _open_epoch(constitution: Constitution, epoch: Epoch, author: str, at: int) -> None:
+    epochs.check_epoch(constitution, epoch, author, at)
+    statement = epoch.statement
+    constitution.origins = (*constitution.origins, (at, statement.new_origin))
+    constitution.log_keys = (*constitution.log_keys, (at, statement.log_key))
 
 
 def _member(constitution: Constitution, name: str) -> Member:
@@ -323,4 +333,5 @@ _CHANGES: dict[str, Callable[[Constitution, Any, str, int], None]] = {
     MUTABILITY_1.name: _set_mutability,
     RETENTION_1.name: _retire,
     CLOSING_1.name: _close,
+    EPOCH_1.name: _open_epoch,
 }

@@ -108,6 +108,8 @@ class Constitution:
     """Orders of the schedule by type and part: index of the order, received before (ms)."""
     log_keys: tuple[tuple[int, str], ...] = ()
     """vkeys of the log, each with the index of the entry that named it."""
+    origins: tuple[tuple[int, str], ...] = ()
+    """Origins of the log, each with the index of its first entry: one more with each epoch."""
     parties: frozenset[str] = frozenset()
     """Of a local ledger: the members and keys it was opened for."""
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
@@ -134,6 +136,11 @@ class Constitution:
         """Return the policy in force for a record type, if it has one."""
         policy_hash = self.governing.get(type_name)
         return None if policy_hash is None else self.policies[policy_hash]
+
+    @property
+    def origin(self) -> str:
+        """The origin that the next entry has."""
+        return self.origins[-1][1]
 
     def audience_at(self, type_name: str, index: int) -> AudienceSetting | None:
         """Return the setting that counts for entries of this type at ``index``."""

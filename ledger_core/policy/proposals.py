@@ -134,13 +134,18 @@ def decide(constitution: Constitution, proposal: Proposal, now_ms: int) -> Rulin
     policies = [constitution.policies[each] for each in proposal.policies]
     if any(_is_vetoed(policy, proposal) for policy in policies):
         return Ruling("rejected", "veto")
-    if all(holds(policy.rule, _voters(policy, proposal, "approve")) for policy in policies):
+    if all(agree(policy, proposal) for policy in policies):
         return Ruling("confirmed", "quorum")
     if any(voice.decision == "reject" for voice in proposal.voices) and any(
         not holds(policy.rule, _possible(constitution, policy, proposal)) for policy in policies
     ):
         return Ruling("rejected", "out-of-reach")
     return None
+
+
+def agree(policy: Policy, proposal: Proposal) -> bool:
+    """Say whether those who approve are enough under one policy."""
+    return holds(policy.rule, _voters(policy, proposal, "approve"))
 
 
 def _is_vetoed(policy: Policy, proposal: Proposal) -> bool:

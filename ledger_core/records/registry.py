@@ -14,6 +14,7 @@ from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
+from ledger_core.records.types.epoch import EPOCH_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1
 from ledger_core.records.types.erasure import ERASURE_1
 from ledger_core.records.types.erasure_done import ERASURE_DONE_1
@@ -55,6 +56,7 @@ ALL = (
     RETENTION_1,
     ERASURE_DONE_1,
     REFUSAL_1,
+    EPOCH_1,
     ANCHOR_1,
     CLOSING_1,
     NOTE_1,

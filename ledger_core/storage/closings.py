@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
+from ledger_core.storage import store
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import LedgerRow
@@ -53,7 +54,9 @@ def read_due(tx: Transaction, now_ms: int, limit: int) -> list[tuple[LedgerRow, 
         .order_by(_c.try_at)
         .limit(limit)
     )
-    return [(LedgerRow(*row[:-1]), row[-1]) for row in tx.execute(query)]
+    rows = tx.execute(query).all()
+    ledgers = store.ledger_rows(tx, [row[:-1] for row in rows])
+    return [(ledger, row[-1]) for ledger, row in zip(ledgers, rows, strict=True)]
 
 
 def note_anchored(tx: Transaction, ledger_id: int, parent: int, anchor: int) -> None:

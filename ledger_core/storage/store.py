@@ -29,13 +29,22 @@ from ledger_core.storage.prepared import Among, Prepared, Row, query_all
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """A ledger as it was founded; ``charter`` is the leaf hash of entry 0."""
+    """A ledger: its name, its newest origin, and the leaf hash of entry 0 as ``charter``.
+
+    ``earlier``: the origins it had before, the one it was founded with first.
+    """
 
     ledger_id: int
     name: str
     origin: str
     kind: Kind
     charter: bytes
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """All its origins, oldest first: records meant for any of them are meant for it."""
+        return (*self.earlier, self.origin)
 
 
 @dataclass(frozen=True)
@@ -151,14 +160,44 @@ def add_ledger(tx: Transaction, name: str, origin: str, kind: Kind, charter: byt
 
 
 def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
-    row = tx.execute(select(t.ledgers).where(t.ledgers.c.name == name)).one_or_none()
-    return LedgerRow(*row) if row else None
+    found = ledger_rows(tx, tx.execute(select(t.ledgers).where(t.ledgers.c.name == name)).all())
+    return found[0] if found else None
 
 
 def find_origin(tx: Transaction, origin: str) -> LedgerRow | None:
-    """Return the ledger of this origin."""
-    row = tx.execute(select(t.ledgers).where(t.ledgers.c.origin == origin)).one_or_none()
-    return LedgerRow(*row) if row else None
+    """Return the ledger that has this origin, or had it in an earlier epoch."""
+    later = select(t.epochs.c.ledger_id).where(t.epochs.c.origin == origin)
+    is_its = (t.ledgers.c.origin == origin) | t.ledgers.c.ledger_id.in_(later)
+    found = ledger_rows(tx, tx.execute(select(t.ledgers).where(is_its)).all())
+    return found[0] if found else None
+
+
+def ledger_rows(tx: Transaction, rows: Sequence[Row]) -> list[LedgerRow]:
+    """Make ledgers of rows of ``ledgers``, each under the origin of its newest epoch."""
+    query = select(t.epochs.c.ledger_id, t.epochs.c.origin)
+    if len(rows) == 1:
+        query = query.where(t.epochs.c.ledger_id == rows[0][0])
+    later: dict[int, list[str]] = {}
+    if rows:
+        for ledger_id, origin in tx.execute(query.order_by(t.epochs.c.index)):
+            later.setdefault(ledger_id, []).append(origin)
+    return [
+        LedgerRow(key, name, origins[-1], kind, charter, tuple(origins[:-1]))
+        for key, name, founded, kind, charter in rows
+        for origins in [[founded, *later.get(key, ())]]
+    ]
+
+
+def add_epoch(tx: Transaction, ledger_id: int, index: int, origin: str) -> None:
+    """Note under which origin a ledger goes on; its row, like every other, is never changed."""
+    tx.execute(insert(t.epochs).values(ledger_id=ledger_id, index=index, origin=origin))
+
+
+def list_epochs(tx: Transaction, ledger_id: int) -> list[int]:
+    """Return the indexes of the entries that opened an epoch, in order."""
+    e = t.epochs.c
+    query = select(e.index).where(e.ledger_id == ledger_id).order_by(e.index)
+    return list(tx.execute(query).scalars())
 
 
 def read_ledger_name(tx: Transaction, ledger_id: int) -> str:
@@ -173,14 +212,14 @@ def lock_ledgers(tx: Transaction) -> None:
 
 
 def is_taken(tx: Transaction, name: str, origin: str) -> bool:
-    """Say whether a ledger has this name or this origin."""
-    taken = (t.ledgers.c.name == name) | (t.ledgers.c.origin == origin)
-    return tx.execute(select(t.ledgers.c.ledger_id).where(taken)).first() is not None
+    """Say whether a ledger has this name, or has or had this origin."""
+    taken = select(t.ledgers.c.ledger_id).where(t.ledgers.c.name == name)
+    return tx.execute(taken).first() is not None or find_origin(tx, origin) is not None
 
 
 def list_ledgers(tx: Transaction, after: str, limit: int) -> list[LedgerRow]:
     query = select(t.ledgers).where(t.ledgers.c.name > after)
-    return [LedgerRow(*row) for row in tx.execute(query.order_by(t.ledgers.c.name).limit(limit))]
+    return ledger_rows(tx, tx.execute(query.order_by(t.ledgers.c.name).limit(limit)).all())
 
 
 def open_append(
@@ -226,8 +265,9 @@ def read_all_heads(tx: Transaction) -> list[tuple[LedgerRow, Head]]:
     """Return every ledger with its head."""
     h = t.heads.c
     query = select(t.ledgers, h.size, h.root, h.last_leaf, h.received_at)
-    rows = tx.execute(query.join(t.heads, t.ledgers.c.ledger_id == h.ledger_id))
-    return [(LedgerRow(*row[:5]), Head(*row[5:])) for row in rows]
+    rows = tx.execute(query.join(t.heads, t.ledgers.c.ledger_id == h.ledger_id)).all()
+    ledgers = ledger_rows(tx, [row[:5] for row in rows])
+    return [(ledger, Head(*row[5:])) for ledger, row in zip(ledgers, rows, strict=True)]
 
 
 def add_head(tx: Transaction, ledger_id: int, head: Head) -> None:

@@ -9,6 +9,8 @@ what was said of it.
 ``effects`` has a row for each entry of which something holds beside what it says: what amended,
 redacted, held or erased it; and for each amendment and each order to erase.
 
+``epochs`` has a row for each epoch after a ledger's first: its origin, and its first entry.
+
 ``closings`` has a row for each closed ledger: its final size, where it is anchored, or when that
 is to be tried (again).
 
@@ -179,6 +181,14 @@ closings = Table(
     ),
 )
 
+epochs = Table(
+    "epochs",
+    metadata,
+    _ledger(),
+    Column("index", BigInteger, primary_key=True),
+    Column("origin", Text, nullable=False, unique=True),
+)
+
 tokens = Table(
     "tokens",
     metadata,
@@ -246,6 +256,7 @@ APPEND_ONLY = (
     checkpoints,
     constitutional,
     voices,
+    epochs,
     cosignatures,
     witnessed,
     equivocations,

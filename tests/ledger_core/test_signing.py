@@ -27,7 +27,7 @@ def signer_of(replica: Replica) -> tuple[CheckpointSigner, bytes]:
         row = store.find_ledger(tx, "main")
         assert row is not None
         head = store.read_head(tx, row.ledger_id)
-    keys = LogKeys(row.origin, Keyring(SECRET), replica.ledgers.get("main").log_keys)
+    keys = LogKeys(Keyring(SECRET), replica.ledgers.get("main").log_keys)
     return CheckpointSigner(replica.database, replica.memory, row, keys), head.root
 
 

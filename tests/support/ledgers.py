@@ -53,6 +53,7 @@ class Replica:
         witness_policy: TrustPolicy | None = None,
         own_log_keys: Sequence[NoteSigner] = (),
     ) -> None:
+        self.clock = now
         self.database: Database = open_database(database_url)
         self.database.migrate()
         self._memory = open_database(memory_url)
