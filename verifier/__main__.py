@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust", type=Path, metavar="FILE", help="whom you believe: a C2SP tlog-policy file")
     add("--require", choices=sorted(report.LEVELS), help="the least assurance you accept")
     add("--charter", metavar="DIGEST", help="the ledger you expect: sha256:… of its charter")
+    text = "origin of an epoch you follow, though history was lost; may be repeated"
+    add("--accept-epoch", action="append", default=[], metavar="ORIGIN", help=text)
     for option, what in (("--receipt", "a receipt"), ("--checkpoint", "an older checkpoint")):
         text = f"{what} someone kept; may be repeated"
         add(option, type=Path, action="append", default=[], metavar="FILE", help=text)
@@ -84,6 +86,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         policy=trust.read_policy(arguments.trust) if arguments.trust else None,
         charter=arguments.charter,
         evidence=tuple(evidence),
+        accepted=frozenset(arguments.accept_epoch),
         jobs=arguments.jobs,
     )
 

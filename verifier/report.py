@@ -12,6 +12,7 @@ import jinja2
 import msgspec
 
 from verifier.audit import Options, Verdict
+from verifier.epochs import OpenedEpoch
 from verifier.findings import CLAIMS, Finding, shown
 
 FORMAT: Final = "ledgergrid/verification-report@v1"
@@ -56,6 +57,12 @@ def not_proven(verdict: Verdict, options: Options) -> list[str]:
             gaps.append(
                 "that changes of members, policies and keys before the range had their quorum"
             )
+        for each in verdict.epochs:
+            if not each.is_on_fork:
+                gaps.append(
+                    f"that the epoch of entry {each.index} begins on the tree which its log's "
+                    "key before signed: its fork is not shown"
+                )
         if verdict.not_judged:
             gaps.append(
                 f"what {verdict.not_judged} entries say of proposals that are not shown: "
@@ -87,6 +94,7 @@ def build(verdict: Verdict, options: Options, required: str | None) -> dict[str,
         "level_means": LEVELS.get(verdict.level or ""),
         "required": required,
         "archive": _describe(verdict),
+        "epochs": [_epoch(each) for each in verdict.epochs],
         "entries_checked": verdict.entries,
         "agreement": {
             "members": verdict.members,
@@ -114,6 +122,21 @@ def _describe(verdict: Verdict) -> dict[str, Any] | None:
         "exported_by": shown(manifest.exported_by),
         "exported_at": manifest.exported_at,
         "export_id": shown(manifest.export_id),
+    }
+
+
+def _epoch(opened: OpenedEpoch) -> dict[str, Any]:
+    statement = opened.statement
+    return {
+        "index": opened.index,
+        "old_origin": statement.old_origin,
+        "new_origin": statement.new_origin,
+        "reason": statement.reason,
+        "lost": [
+            {"origin": known.origin, "start": statement.fork.size, "end": known.size}
+            for known in statement.known
+        ],
+        "signed_by": [{"key": each.key, "member": each.member} for each in opened.signatories],
     }
 
 
@@ -166,12 +189,36 @@ def format_text(report: dict[str, Any]) -> str:
             f"Ledger   {archive['origin']}",
             f"Charter  {archive['charter'] or 'not shown'}",
             f"Entries  {scope['start']} to {scope['end'] - 1} of {scope['size']}",
+            *_epochs(report["epochs"]),
             "",
         ]
     lines += _agreement(report["agreement"])
     lines += ["", *_conclusion(report), "", "Not proven:"]
     lines += [f"  - {gap}" for gap in report["not_proven"]]
     return "\n".join(lines)
+
+
+def _epochs(epochs: list[dict[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for each in epochs:
+        lines += [
+            "",
+            f"EPOCH    entry {each['index']} left {each['old_origin']}",
+            f"         and went on as {each['new_origin']}",
+            *(f"  lost   {_lost(lost)}" for lost in each["lost"]),
+            f"  reason {each['reason']}",
+            *(
+                f"  signed {each['key']}{f' for {by}' if (by := each['member']) else ''}"
+                for each in each["signed_by"]
+            ),
+        ]
+    return lines
+
+
+def _lost(lost: dict[str, Any]) -> str:
+    if lost["start"] >= lost["end"]:
+        return f"all of {lost['origin']}, signed up to size {lost['end']}"
+    return f"entries {lost['start']} to {lost['end'] - 1} of {lost['origin']}"
 
 
 def _agreement(found: dict[str, Any]) -> list[str]:

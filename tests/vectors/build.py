@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 Case = dict[str, Any]
 
 ORIGIN = "ledgergrid.example/log1"
+EPOCH_ORIGIN = f"{ORIGIN}/epoch/2"
 LOG = NoteSigner(ORIGIN, ed25519.PrivateKey(b"\x01" * 32))
 WITNESS = WitnessSigner("witness.example/w1", ed25519.PrivateKey(b"\x02" * 32))
 WITNESS_2 = WitnessSigner("witness.example/w2", ed25519.PrivateKey(b"\x07" * 32))
@@ -68,7 +69,8 @@ def make_record(
 ) -> Record:
     """Make a record with one part, ``body``, under the shared salt."""
     ref, _ = record.make_part(data, "application/json", SALT)
-    fields = {"payload": {"body": ref}, "made_at": MADE_AT, "ledger": ORIGIN, **fields}
+    ledger = EPOCH_ORIGIN if kind == "epoch/1" else ORIGIN
+    fields = {"payload": {"body": ref}, "made_at": MADE_AT, "ledger": ledger, **fields}
     return Record(
         v=1, id=number_id(number), type=kind, author=ids.format_key(key.public_key), **fields
     )

@@ -35,6 +35,7 @@ from ledger_core.records.model import decode_payload
 from ledger_core.records.possession import possession_message
 from ledger_core.records.registry import find_type
 from ledger_core.records.rules import Policy, hash_policy
+from ledger_core.records.types.epoch import STATEMENT_TYPE, Statement, format_statement
 from ledger_core.records.types.log_key import handover_message
 from tests.vectors.build import SALT, Case, make_record, read
 
@@ -394,6 +395,12 @@ def _handover_message(given: Given) -> str:
     return handover_message(given["origin"], given["old"], given["new"]).decode()
 
 
+def _epoch_message(given: Given) -> str:
+    statement = msgspec.convert(given["statement"], Statement)
+    raw = format_statement(statement)
+    return record.pre_authentication_encoding(raw, STATEMENT_TYPE).decode()
+
+
 def _check_standing(given: Given) -> None:
     constitution = Constitution()
     if fields := given["key"]:
@@ -498,6 +505,7 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "find_type": _find_type,
     "possession_message": _possession_message,
     "handover_message": _handover_message,
+    "epoch_message": _epoch_message,
     "check_standing": _check_standing,
     "hash_policy": _hash_policy,
     "hash_policies": _hash_policies,

@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.vectors import change_types, governance_types
 from tests.vectors.bad_governance_types import BAD
-from tests.vectors.build import LOG, ORIGIN, Case, accept, refuse
+from tests.vectors.build import EPOCH_ORIGIN, LOG, ORIGIN, Case, accept, refuse
+from tests.vectors.epoch_types import BAD_EPOCHS, EPOCHS, STATEMENT, encode
 from tests.vectors.governance_types import (
     AGENT_KEY,
     LOG_KEY,
@@ -49,6 +50,7 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         kind: {name: {"body": body} for name, body in bodies.items()}
         for kind, bodies in {**governance_types.EXAMPLES, **change_types.EXAMPLES}.items()
     },
+    "epoch/1": {name: {"body": body} for name, body in EPOCHS.items()},
     "note/1": {
         "object": {"body": {"hello": "world"}},
         "number": {"body": 1.5},
@@ -73,14 +75,15 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 
 BY_OPERATORS = (
     "charter/1 key/1 log.key/1 member/1 policy/1 audience/1 outcome/1 "
-    "equivocation/1 anchor/1 export/1 mutability/1 retention/1 erasure.done/1 refusal/1"
+    "equivocation/1 epoch/1 anchor/1 export/1 mutability/1 retention/1 erasure.done/1 refusal/1"
 )
 AUTHORS = dict.fromkeys(BY_OPERATORS.split(), OPERATOR_KEY)
 
 
 def _given(kind: str, parts: dict[str, Any], **more: Any) -> Case:
     author = AUTHORS.get(kind, AGENT_KEY)
-    return {"type": kind, "ledger": ORIGIN, "author": author, "parts": parts, **more}
+    ledger = EPOCH_ORIGIN if kind == "epoch/1" else ORIGIN
+    return {"type": kind, "ledger": ledger, "author": author, "parts": parts, **more}
 
 
 def _bad_others() -> dict[str, dict[str, Any]]:
@@ -130,7 +133,7 @@ def _payloads() -> list[Case]:
         for kind, examples in EXAMPLES.items()
         for name, parts in examples.items()
     ]
-    bad = {**BAD, **change_types.BAD, **_bad_others()}
+    bad = {**BAD, **change_types.BAD, "epoch/1": BAD_EPOCHS, **_bad_others()}
     cases += [
         refuse(
             f"{kind} with {name}",
@@ -246,6 +249,12 @@ def cases() -> list[Case]:
             "handover_message",
             {"origin": ORIGIN, "old": LOG_KEY["old"], "new": LOG_KEY["new"]},
             handover,
+        ),
+        accept(
+            "what those sign who agree to an epoch",
+            "epoch_message",
+            {"statement": STATEMENT},
+            encode(STATEMENT).decode(),
         ),
         accept("log's own key", "parse_vkey", {"vkey": LOG_VKEY}, LOG.public.algorithm),
         *_payloads(),

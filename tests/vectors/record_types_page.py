@@ -152,6 +152,15 @@ RULES = {
     "bundle/1": "Its own rule: `proposals` are digests, each once.",
     "outcome/1": "Its own rule: `proposal` and `policy` are digests.",
     "equivocation/1": "Its own rule: `first` and `second` are two digests.",
+    "epoch/1": (
+        "What it means is in [epochs.md](epochs.md). Its own rule: the record's `ledger` is "
+        "`new_origin`, which is that of a later epoch of the same ledger as `old_origin`; "
+        "`log_key` is a vkey of type 0x01 named like it; roots are digests; `known` is sorted by "
+        "origin, each once and of an earlier epoch of this ledger; `fork_checkpoint` is a signed "
+        "note ([note-and-checkpoint.md](note-and-checkpoint.md)) whose text is the checkpoint of "
+        "`old_origin` at `fork`; `signatures` are sorted by key, each once, and each verifies "
+        "over the statement."
+    ),
     "anchor/1": (
         "Its own rule: `origin` is one, and not the record's `ledger`; `charter` and `root` are "
         "digests; `size` is not 0."

@@ -87,7 +87,9 @@ def test_the_charter_the_logs_key_and_verdicts_are_written_by_operators_alone() 
     by_operators = named(
         kind for kind in ALL if kind.is_governance and kind.writers == {"operator"}
     )
-    assert by_operators == {"charter/1", "log.key/1", "retention/1"} | SAID_BY_THE_SERVICE
+    assert by_operators == (
+        {"charter/1", "log.key/1", "epoch/1", "retention/1"} | SAID_BY_THE_SERVICE
+    )
 
 
 def test_every_other_governance_type_is_written_by_stewards_as_well() -> None:
