@@ -46,7 +46,7 @@ class Remote:
             raise SettingsError("the token is not ASCII text")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._url = url
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S)
+        self._headers = headers
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         given = {name: value for name, value in parameters.items() if value is not None}
@@ -56,24 +56,28 @@ class Remote:
         return self._ask("POST", path, json=body)
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with self._explained():
-            response = self._http.request(method, path, **options)
+        with self._connected() as http:
+            response = http.request(method, path, **options)
             _check(response)
         return response
 
     @contextmanager
     def stream(self, path: str, **parameters: Any) -> Iterator[httpx.Response]:
         given = {name: value for name, value in parameters.items() if value is not None}
-        with self._explained(), self._http.stream("GET", path, params=given) as response:
+        with self._connected() as http, http.stream("GET", path, params=given) as response:
             if response.is_error:
                 response.read()
             _check(response)
             yield response
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _connected(self) -> Iterator[httpx.Client]:
+        """Give a connection for one request; what goes wrong with it is explained."""
         try:
-            yield
+            with httpx.Client(
+                base_url=self._url, headers=self._headers, timeout=_TIMEOUT_S
+            ) as http:
+                yield http
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise SettingsError(f"{self._url} is no address like http://127.0.0.1:8080") from None
         except httpx.ConnectError:

@@ -1,13 +1,21 @@
-"""Members, policies and agreements on the command line, against a service of its own."""
+"""Members, policies and agreements on the command line, against a service of its own.
+
+The service is a process; the commands run in this one. That they do as much in a process of their
+own is shown in test_cli.py.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from api.cli import main
 from ledger_core import ids
 from ledgergrid import Signer
 from ledgergrid.founding import format_founding, make_founding, make_policy, out_of
@@ -20,9 +28,37 @@ LEAF_HASH = re.compile(r"sha256:[A-Za-z0-9_-]+")
 NOWHERE = ids.format_digest(bytes(32))
 
 
+class Indoors(Shell):
+    """Runs each command in this process, and tells of it as if it had been one of its own."""
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        words = ["ledgergrid", *arguments]
+        environment = {**dict.fromkeys(os.environ), **self.environment}
+        with pytest.MonkeyPatch.context() as patch, CliRunner().isolation(stdin, environment) as io:
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", words)
+            try:
+                main()
+                code = 0
+            except SystemExit as left:
+                if isinstance(left.code, str):
+                    print(left.code, file=sys.stderr)
+                code = left.code if isinstance(left.code, int) else left.code is not None
+            sys.stdout.flush()
+            sys.stderr.flush()
+            out, err = (stream.getvalue().decode() for stream in io[:2])
+        return subprocess.CompletedProcess(words, code, out, err)
+
+
 @pytest.fixture
-def shared(served: Shell) -> Iterator[Shell]:
+def indoors(shell: Shell) -> Shell:
+    return Indoors(shell.folder, shell.environment)
+
+
+@pytest.fixture
+def shared(served: Shell) -> Shell:
     """Found a consortium of three, whose stewards' and agents' keys lie in files."""
+    served = Indoors(served.folder, served.environment)
     members = {}
     for name in MEMBERS:
         served.ok("keygen", "--out", f"{name}.key", "--name", name)
@@ -41,7 +77,7 @@ def shared(served: Shell) -> Iterator[Shell]:
     )
     assert "consortium" in made
     served.environment["LEDGERGRID_LEDGER"] = "shared"
-    yield served
+    return served
 
 
 def propose(shell: Shell, chosen: str = "north") -> str:
@@ -160,8 +196,8 @@ def test_a_steward_keeps_the_keys_of_its_member(shared: Shell) -> None:
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do(
-    shell: Shell, arguments: tuple[str, ...], said: str
+    indoors: Shell, arguments: tuple[str, ...], said: str
 ) -> None:
-    (shell.folder / "bad.json").write_text('{"members":7,"name":[]}')
-    Signer.make().save(shell.folder / "own.key")
-    assert said in shell.refused(*arguments)
+    (indoors.folder / "bad.json").write_text('{"members":7,"name":[]}')
+    Signer.make().save(indoors.folder / "own.key")
+    assert said in indoors.refused(*arguments)
