@@ -17,7 +17,7 @@ from ledger_core.policy.proposals import Proposal, Voice
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
 from ledger_core.storage.effects import format_change, parse_change
-from ledger_core.storage.prepared import Among, Prepared, Row
+from ledger_core.storage.prepared import Among, Prepared, Row, in_parts
 
 _HASH_BYTES = 32
 _p, _v, _c = t.proposals.c, t.voices.c, t.constitutional.c
@@ -85,10 +85,11 @@ def find_proposals(
 
 
 def _find(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dict[bytes, Proposal]:
-    if not leaf_hashes:
-        return {}
-    rows = _FIND_PROPOSALS.rows(tx, ledger=ledger_id, leaf_hashes=list(leaf_hashes))
-    return {each.leaf_hash: each for each in _with_voices(tx, ledger_id, rows)}
+    found: dict[bytes, Proposal] = {}
+    for part in in_parts(leaf_hashes):
+        rows = _FIND_PROPOSALS.rows(tx, ledger=ledger_id, leaf_hashes=part)
+        found |= {each.leaf_hash: each for each in _with_voices(tx, ledger_id, rows)}
+    return found
 
 
 def list_proposals(

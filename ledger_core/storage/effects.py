@@ -23,7 +23,7 @@ from ledger_core.records.types.rollback import ROLLBACK_1, Rollback
 from ledger_core.storage import store
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Transaction
-from ledger_core.storage.prepared import Among, Prepared
+from ledger_core.storage.prepared import Among, Prepared, in_parts
 
 _f = t.effects.c
 _LEDGER = bindparam("ledger", type_=BigInteger)
@@ -96,28 +96,35 @@ def find(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dic
 def _find_stored(
     tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]
 ) -> dict[bytes, Effect]:
-    if not leaf_hashes:
-        return {}
-    rows = _FIND.rows(tx, ledger=ledger_id, leaf_hashes=list(leaf_hashes))
-    return {each.leaf_hash: each for each in (_parse(row[0]) for row in rows)}
+    found: dict[bytes, Effect] = {}
+    for part in in_parts(leaf_hashes):
+        for row in _FIND.rows(tx, ledger=ledger_id, leaf_hashes=part):
+            effect = _parse(row[0])
+            found[effect.leaf_hash] = effect
+    return found
 
 
 def _make(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> dict[bytes, Effect]:
     """Return the empty effects of entries that were never changed."""
     indexes = store.find_indexes(tx, ledger_id, leaf_hashes)
     made: dict[bytes, Effect] = {}
-    for entry in store.read_entries(tx, ledger_id, sorted(indexes.values()), with_payload=False):
-        subject = read_subject(entry.index, entry.leaf)
-        made[entry.leaf_hash] = Effect(entry.index, entry.leaf_hash, subject.type, subject.author)
+    for part in in_parts(sorted(indexes.values())):
+        for entry in store.read_entries(tx, ledger_id, part, with_payload=False):
+            subject = read_subject(entry.index, entry.leaf)
+            made[entry.leaf_hash] = Effect(
+                entry.index, entry.leaf_hash, subject.type, subject.author
+            )
     return made
 
 
 def find_changed(tx: Transaction, ledger_id: int, indexes: Sequence[int]) -> dict[int, Effect]:
     """Return, by index, what holds of those entries of which anything does."""
-    if not indexes:
-        return {}
-    rows = _FIND_BY_INDEX.rows(tx, ledger=ledger_id, indexes=list(indexes))
-    return {each.index: each for each in (_parse(row[0]) for row in rows)}
+    found: dict[int, Effect] = {}
+    for part in in_parts(indexes):
+        for row in _FIND_BY_INDEX.rows(tx, ledger=ledger_id, indexes=part):
+            effect = _parse(row[0])
+            found[effect.index] = effect
+    return found
 
 
 def read_to_do(tx: Transaction, limit: int) -> list[tuple[int, Effect]]:

@@ -8,9 +8,9 @@ to compile, errors are its own, and so are connections and commits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ARRAY, Boolean, Connection, bindparam, func
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 Row = tuple[Any, ...]
+Value = TypeVar("Value")
 Bound = tuple[str, Sequence[Any]]
+
+_LIST_VALUES = 8_192
+"""A list of more is asked for in parts: SQLite takes 32,766 values a statement."""
 
 _NAMED = re.compile(r"%\((\w+)\)s")
 
@@ -102,6 +106,13 @@ class Prepared:
             return _Compiled(state.statement, state.positiontup)
         # By position and in binary: by name, psycopg writes arrays out as text.
         return _Compiled(_NAMED.sub("%b", state.statement), _NAMED.findall(state.statement))
+
+
+def in_parts(values: Collection[Value]) -> Iterator[list[Value]]:
+    """Yield the values in lists that a statement takes."""
+    every = list(values)
+    for at in range(0, len(every), _LIST_VALUES):
+        yield every[at : at + _LIST_VALUES]
 
 
 def _padded(values: list[Any]) -> list[Any]:

@@ -24,7 +24,7 @@ from ledger_core.merkle.tiles import TILE_LEVELS, TILE_WIDTH, FullTile, TileEdge
 from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
-from ledger_core.storage.prepared import Among, Prepared, Row, query_all
+from ledger_core.storage.prepared import Among, Prepared, Row, in_parts, query_all
 
 
 @dataclass(frozen=True)
@@ -236,8 +236,8 @@ def open_append(
         _LOCK_HEAD.bind(tx, ledger=ledger_id),
         _FIND_RECORDS.bind(tx, ledger=ledger_id, record_ids=list(record_ids)),
     ]
-    if leaf_hashes:
-        queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=list(leaf_hashes)))
+    for part in in_parts(leaf_hashes):
+        queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=part))
     heads, records, *following = query_all(tx, queries)
     head = _head(heads)
     indexes = {row[0]: row[1] - 1 for rows in following for row in rows if row[1] > 0}
@@ -312,8 +312,10 @@ def find_indexes(
     """Return the indexes of those of the named entries that exist."""
     if not leaf_hashes:
         return {}
-    rows = _FIND_FOLLOWING.rows(tx, ledger=ledger_id, previous=list(leaf_hashes))
-    found = {row[0]: row[1] - 1 for row in rows if row[1] > 0}
+    found: dict[bytes, int] = {}
+    for part in in_parts(leaf_hashes):
+        rows = _FIND_FOLLOWING.rows(tx, ledger=ledger_id, previous=part)
+        found |= {row[0]: row[1] - 1 for row in rows if row[1] > 0}
     head = read_head(tx, ledger_id)
     if head.last_leaf in leaf_hashes:
         found[head.last_leaf] = head.size - 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from ledger_core import clock, ids
+from ledger_core import clock, ids, limits
 from ledger_core.errors import DanglingReferenceError, HeadMovedError, StandingError
 from ledger_core.formats.record import Relation
 from ledger_core.ledger import Ledger
@@ -26,7 +26,7 @@ from ledger_core.records.types.rollback import Rollback
 from ledger_core.sequencer import Appended
 from tests.support.assemblies import make_policy
 from tests.support.consortium import Consortium
-from tests.support.ledgers import Service, appended, refused, register
+from tests.support.ledgers import Service, append_notes, appended, refused, register
 
 EVERYTHING = MutabilitySetting(
     type="note/1",
@@ -277,3 +277,15 @@ def test_without_a_policy_nobody_in_a_consortium_changes_what_others_wrote(
     )
     assert isinstance(refused(shared.ledger.append([order])[0]), StandingError)
     shared.append(shared.agents["acme"], "erasure/1", Erasure(parts(made), "request"))
+
+
+def test_a_change_may_name_ten_thousand_entries(service: Service) -> None:
+    office = Office(service)
+    notes = append_notes(office.ledger, office.agent, limits.CHANGE_TARGETS)
+    named = tuple(Parts(digest(each), ("body",)) for each in notes)
+    orders = [Erasure(each, "request") for each in (named[::2], named[1::2])]
+    sealed = [office.agent.seal("erasure/1", {"body": msgspec.json.encode(x)}) for x in orders]
+    placed = [appended(each) for each in office.ledger.append(sealed)]
+    found = office.ledger.effects([each.index for each in notes])
+    assert len(found) == len(notes)
+    assert {each.erasures[0].by for each in found.values()} == {x.leaf_hash for x in placed}
