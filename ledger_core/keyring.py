@@ -193,8 +193,10 @@ def _unnamed(path: Path, text: str, like: os.stat_result | None = None) -> Itera
     finally:
         unnamed.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager

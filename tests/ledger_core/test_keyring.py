@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.vkey import NoteSigner, format_skey, format_vkey, make_key_name, parse_skey
 from ledger_core.keyring import Keyring, add_log_key, format_keyring, open_keyring, parse_keyring
 from tests.ledger_core.formats import strategies as made
+from tests.support import syscalls
+from tests.support.syscalls import with_failing
 from tests.vectors.notes import PETER, PETER_PRIVATE, SIGSUM_PRIVATE
 from tests.vectors.post_quantum import PQ_WITNESS
 
@@ -184,6 +187,24 @@ def test_a_key_is_added_below_what_is_there_and_none_is_replaced(tmp_path: Path)
     with pytest.raises(SettingsError, match="none is replaced"):
         add_log_key(path, NoteSigner(OWN.name, PrivateKey(b"\x0a" * 32)))
     assert open_keyring(path).log_signer(OWN.name).public == OWN.public
+
+
+@pytest.mark.skipif(not syscalls.IS_POSSIBLE, reason="needs seccomp")
+def test_a_key_that_is_not_durable_is_not_added(tmp_path: Path) -> None:
+    path = keyring_file(tmp_path)
+
+    def add() -> object:
+        try:
+            add_log_key(path, OWN)
+        except OSError as error:
+            return error.errno
+        return None
+
+    assert with_failing(["fsync"], errno.EIO, add) == errno.EIO
+    assert path.read_text() == LINE
+    assert [each.name for each in tmp_path.iterdir()] == ["keyring"]
+    assert add() is None
+    assert open_keyring(path).own_log_keys == (OWN.public,)
 
 
 def test_keys_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
