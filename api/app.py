@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import logs, problems
 from api.bodies import BoundedBodies, Intake
+from api.keystores import open_key_store
 from api.metrics import Metrics
 from api.routes import (
     anchors,
@@ -140,6 +141,7 @@ def open_ledgers(settings: Settings, database: Database) -> Ledgers:
         database,
         memory,
         keyring,
+        open_key_store(settings),
         origin_prefix=settings.origin_prefix,
         witness_policy=read_witness_policy(settings),
         witness_late_ms=round(settings.witness_late_s * 1000),

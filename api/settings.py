@@ -25,7 +25,8 @@ class Settings(BaseSettings):
 
     data: Path = Field(
         default=Path("data"),
-        description="Folder for the signing keys, the signer's memory and the embedded database.",
+        description="Folder for the signing keys, the signer's memory, the key store and the "
+        "embedded database.",
     )
     database: SecretStr = Field(
         default=SecretStr(""),
@@ -36,6 +37,12 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="Database that remembers what was signed, apart from the ledger's own; "
         "replicas share one. Empty: `signer.db` in the data folder.",
+    )
+    key_store: SecretStr = Field(
+        default=SecretStr(""),
+        description="Database that holds the keys payloads are sealed with, apart from the "
+        "ledgers' own and from its backups; replicas on several machines must share one. Empty: "
+        "`keys.db` in the data folder.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks one.")
@@ -114,6 +121,11 @@ class Settings(BaseSettings):
         return self.signer_memory.get_secret_value() or f"sqlite:///{self.data / 'signer.db'}"
 
     @property
+    def key_store_url(self) -> str:
+        """The key store; may hold a password."""
+        return self.key_store.get_secret_value() or f"sqlite:///{self.data / 'keys.db'}"
+
+    @property
     def keyring_file(self) -> Path:
         """The secret that all keys of the service are derived from."""
         return self.data / "keyring"
@@ -127,6 +139,11 @@ class Settings(BaseSettings):
     def signer_memory_file(self) -> Path | None:
         """The signer's memory, where it is a file."""
         return _file_of(self.signer_memory_url)
+
+    @property
+    def key_store_file(self) -> Path | None:
+        """The key store, where it is a file."""
+        return _file_of(self.key_store_url)
 
 
 def _file_of(url: str) -> Path | None:

@@ -20,7 +20,7 @@ from ledger_core.records.types.epoch import Epoch, Statement
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Transaction
-from ledger_core.storage.store import StoredEntry
+from ledger_core.storage.store import SealedEntry, plain_part
 
 _AT_ONCE = 500
 
@@ -55,14 +55,15 @@ def _read_acts(tx: Transaction, ledger_id: int, indexes: Sequence[int]) -> Itera
         yield from map(_act_of, entries)
 
 
-def _act_of(entry: StoredEntry) -> Act:
+def _act_of(entry: SealedEntry) -> Act:
     if leaf_hash(entry.leaf) != entry.leaf_hash:
         raise IntegrityError(f"entry {entry.index} does not have its leaf hash", index=entry.index)
     parsed = parse_entry(entry.leaf)
     record = parse_record(parsed.record)
     kind = find_type(record.type)
+    parts = {name: plain_part(entry.index, part) for name, part in entry.parts.items()}
     try:
-        payload = decode_payload(kind, record, entry.parts)
+        payload = decode_payload(kind, record, parts)
     except LedgerGridError as error:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from error
     received_at = parsed.header.received_at

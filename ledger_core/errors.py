@@ -16,6 +16,7 @@
     │   │   └── HeadMovedError    an amendment of a version that is not the current one
     │   └── DanglingReferenceError  names an entry or a party that is not there
     ├── ConflictError             same id, other bytes
+    ├── ErasedError               a payload that was erased is not taken again
     ├── NotFoundError             not there, or not for this reader
     ├── AccessError               no token, or none that counts
     │   └── ForbiddenError        a token that may not do this
@@ -126,6 +127,11 @@ class ConflictError(LedgerGridError):
         super().__init__(message)
         self.stored = stored
         self.received = received
+
+
+class ErasedError(LedgerGridError):
+    code = "erased"
+    title = "Payload was erased"
 
 
 class NotFoundError(LedgerGridError):

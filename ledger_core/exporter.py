@@ -12,7 +12,7 @@ import io
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -30,6 +30,7 @@ from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
+from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.visibility import Standpoint, Subject
 from ledger_core.prover import Prover
 from ledger_core.records import registry
@@ -37,7 +38,7 @@ from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.store import Head, LedgerRow, StoredEntry
+from ledger_core.storage.store import Head, LedgerRow, SealedEntry
 from ledger_core.witnessed import Witnessed
 
 _GROUP_BYTES = 1024 * 1024
@@ -76,6 +77,7 @@ class Exporter:
         operator: PrivateKey,
         clock: Clock,
         witnessed: Witnessed,
+        payloads: Payloads,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -83,6 +85,7 @@ class Exporter:
         self._operator = operator
         self._clock = clock
         self._witnessed = witnessed
+        self._payloads = payloads
         self._cosignatures = b""
         self._files: list[File] = []
         self._counts: Counter[str] = Counter()
@@ -190,7 +193,7 @@ class Exporter:
                 entry = store.read_entry(tx, self._ledger.ledger_id, index)
                 receipt = self._prover.receipt(tx, index, head.size) + self._cosignatures
             frames = b"".join(
-                archive.format_frame(Frame(index, name, part))
+                archive.format_frame(Frame(index, name, store.plain_part(index, part)))
                 for name, part in sorted(entry.parts.items())
             )
             yield from self._add(archive.context_name(index, "entry"), [entry.leaf])
@@ -225,7 +228,7 @@ class Exporter:
         yield from self._add(archive.payloads_name(segment), self._frames(entries, reader))
 
     def _add_leaves(
-        self, segment: int, stored: Sequence[StoredEntry], shown: Set[int]
+        self, segment: int, stored: Sequence[SealedEntry], shown: Set[int]
     ) -> Iterator[bytes]:
         """Add the bundle, and of what is withheld from it the leaf hashes."""
         bundle = format_bundle(each.leaf if each.index in shown else b"" for each in stored)
@@ -237,32 +240,31 @@ class Exporter:
 
     def _frames(self, entries: Iterable[_Entry], reader: Standpoint) -> Iterator[bytes]:
         for group in _groups(entries):
-            shown = {
-                (entry.index, name)
+            wanted = {
+                entry.index: {
+                    name: ref
+                    for name, ref in entry.record.payload.items()
+                    if reader.sees_part(entry.subject, name)
+                }
                 for entry in group
-                for name in entry.record.payload
-                if reader.sees_part(entry.subject, name)
             }
-            numbers = sorted({index for index, _ in shown})
-            names = sorted({name for _, name in shown})
+            numbers = [index for index, parts in wanted.items() if parts]
+            names = sorted({name for parts in wanted.values() for name in parts})
             with self._database.read() as tx:
-                parts = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
-            yield b"".join([f for entry in group for f in self._entry_frames(entry, shown, parts)])
+                stored = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
+            opened = self._payloads.open(stored, wanted)
+            frames = [f for each in group for f in self._entry_frames(each, opened[each.index])]
+            yield b"".join(frames)
 
-    def _entry_frames(
-        self,
-        entry: _Entry,
-        shown: Set[tuple[int, str]],
-        stored: Mapping[int, Mapping[str, Part]],
-    ) -> Iterator[bytes]:
-        parts = stored.get(entry.index, {})
+    def _entry_frames(self, entry: _Entry, shown: Opened) -> Iterator[bytes]:
         for name in sorted(entry.record.payload):
-            if (entry.index, name) not in shown:
+            part = shown.get(name)
+            if part is None:
                 self._counts["withheld"] += 1
                 yield archive.format_frame(Frame(entry.index, name, None))
-            elif name in parts:
+            elif isinstance(part, Part):
                 self._counts["present"] += 1
-                yield archive.format_frame(Frame(entry.index, name, parts[name]))
+                yield archive.format_frame(Frame(entry.index, name, part))
             # A part that is gone makes no frame: the verifier must call it missing.
 
     def _add_schemas(self, type_name: str) -> Iterator[bytes]:
@@ -340,7 +342,7 @@ class _Entry(msgspec.Struct, frozen=True):
 _RECORD = msgspec.json.Decoder(_Record)
 
 
-def _see(entry: StoredEntry) -> _Entry:
+def _see(entry: SealedEntry) -> _Entry:
     if tree.leaf_hash(entry.leaf) != entry.leaf_hash:
         raise IntegrityError(f"entry {entry.index} lost its leaf hash", index=entry.index)
     received_at, raw = look_into(entry.leaf)

@@ -23,6 +23,8 @@ FAIL_POINTS = (
     "exporter.streaming",
     "ledgers.before-commit",
     "ledgers.after-commit",
+    "keystore.before-commit",
+    "keystore.after-commit",
 )
 """On the way of a record."""
 
@@ -34,6 +36,9 @@ EPOCH_FAIL_POINTS = ("epoch.before-commit", "epoch.after-commit", "epoch.after-m
 
 COSIGNER_FAIL_POINTS = ("cosigner.before-commit", "cosigner.after-commit")
 """On the way of another log's checkpoint."""
+
+DESTRUCTION_FAIL_POINTS = ("keystore.before-destroyed", "keystore.destroyed")
+"""On the way of a data key to its end."""
 
 _armed, _, _count = os.environ.get("LEDGERGRID_FAIL_POINT", "").partition(":")
 _left = int(_count or 1)

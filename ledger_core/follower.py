@@ -21,13 +21,14 @@ from ledger_core.errors import IntegrityError, LedgerGridError, MalformedError, 
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef, Ref
+from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
 from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.registry import ALL, find_type
 from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.store import StoredEntry
+from ledger_core.storage.store import SealedEntry, StoredEntry
 from ledger_core.storage.views import ViewRow, Views
 
 _CHUNK = 500
@@ -43,8 +44,9 @@ _CONSTITUTIONS = 1_000
 class Follower:
     """Keeps the views behind the log. All state below is guarded by ``_changed``."""
 
-    def __init__(self, database: Database, views: Views) -> None:
+    def __init__(self, database: Database, views: Views, payloads: Payloads) -> None:
         self._database = database
+        self._payloads = payloads
         self._views = views
         self._changed = threading.Condition()
         self._sizes: dict[int, int] = {}
@@ -184,7 +186,8 @@ class Follower:
             for group in _groups(entries):
                 numbers = [seen.index for seen in group]
                 parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
-                rows += [_row(seen, parts.get(seen.index, {}), constitution) for seen in group]
+                opened = self._payloads.open(parts, {x.index: x.viewed for x in group})
+                rows += [_row(seen, _present(opened[seen.index]), constitution) for seen in group]
             return rows
 
     def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
@@ -231,11 +234,21 @@ class _Seen(msgspec.Struct, frozen=True):
     received_at: int
     record: _Record
 
+    @property
+    def viewed(self) -> dict[str, PartRef]:
+        """What the record says of those parts that columns are made of."""
+        names, payload = _PARTS_OF[find_type(self.record.type).name], self.record.payload
+        return {name: payload[name] for name in names if name in payload}
+
 
 _RECORDS = msgspec.json.Decoder(_Record)
 
 
-def _see(entry: StoredEntry) -> _Seen:
+def _present(opened: Opened) -> dict[str, Part]:
+    return {name: part for name, part in opened.items() if isinstance(part, Part)}
+
+
+def _see(entry: StoredEntry | SealedEntry) -> _Seen:
     try:
         received_at, record = look_into(entry.leaf)
         seen = _RECORDS.decode(record)
@@ -244,7 +257,7 @@ def _see(entry: StoredEntry) -> _Seen:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
 
 
-def _groups(entries: Iterable[StoredEntry]) -> Iterator[list[_Seen]]:
+def _groups(entries: Iterable[SealedEntry]) -> Iterator[list[_Seen]]:
     """Cut entries into groups whose payload, as far as views need it, is read in one query."""
     group: list[_Seen] = []
     size = 0

@@ -12,7 +12,7 @@ told in docs/life-of-a-record.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -32,11 +32,12 @@ from ledger_core.exporter import Exporter
 from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import check_part, parse_record
+from ledger_core.formats.record import Part, PartRef, Record, check_part, parse_record
 from ledger_core.formats.submission import Submission, parse_submission, seal_json
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
 from ledger_core.merkle.tree import leaf_hash
+from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
@@ -55,7 +56,7 @@ from ledger_core.signing import CheckpointSigner, KeyHistory
 from ledger_core.storage import assemblies, closings, effects, store
 from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.store import LedgerRow, StoredEntry
+from ledger_core.storage.store import Gone, LedgerRow, SealedEntry, StoredEntry
 from ledger_core.storage.views import EntryQuery, Page, Views
 from ledger_core.witnessed import Status, Witnessed
 
@@ -77,6 +78,7 @@ class Ledger:
         clock: Clock,
         witnessed: Witnessed,
         constitution: ConstitutionReader,
+        payloads: Payloads,
     ) -> None:
         self._row = row
         self._database = database
@@ -87,7 +89,8 @@ class Ledger:
         self._clock = clock
         self._witnessed = witnessed
         self._prover = Prover(row.ledger_id, signer)
-        self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock)
+        self._payloads = payloads
+        self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock, payloads)
         self._constitution = constitution
 
     @property
@@ -281,7 +284,7 @@ class Ledger:
 
     def entry(self, index: int) -> StoredEntry:
         with self._reading() as tx:
-            return _check_stored(store.read_entry(tx, self._row.ledger_id, index))
+            return self._open([store.read_entry(tx, self._row.ledger_id, index)])[0]
 
     def entries(
         self, indexes: Sequence[int] | range, *, with_payload: bool = True
@@ -289,7 +292,19 @@ class Ledger:
         """Return those of the named entries that exist, in order of index."""
         with self._reading() as tx:
             found = store.read_entries(tx, self._row.ledger_id, indexes, with_payload=with_payload)
-            return [_check_stored(entry) for entry in found]
+            return self._open(found, with_payload=with_payload)
+
+    def _open(
+        self, found: Sequence[SealedEntry], *, with_payload: bool = True
+    ) -> list[StoredEntry]:
+        """Return entries whose leaves and payloads are what hashes and commitments say."""
+        payloads = {entry.index: _check_leaf(entry).payload for entry in found}
+        parts = {entry.index: entry.parts for entry in found}
+        opened = self._payloads.open(parts, payloads) if with_payload else {}
+        return [
+            _check_opened(entry, payloads[entry.index], opened.get(entry.index, {}))
+            for entry in found
+        ]
 
     def index_of(self, record_id: str) -> int:
         """Return where the record with this id lies."""
@@ -325,7 +340,13 @@ class Ledger:
             raise ForbiddenError("this service's key is no operator of the ledger: cannot export")
         export = self._record_export(start, end, recipient)
         exporter = Exporter(
-            self._database, self._row, self._prover, self._operator, self._clock, self._witnessed
+            self._database,
+            self._row,
+            self._prover,
+            self._operator,
+            self._clock,
+            self._witnessed,
+            self._payloads,
         )
         end = end or export.index + 1
         self._await_witnesses(end)
@@ -416,14 +437,25 @@ class Ledger:
         self.append_as_operator(OUTCOME_1.name, msgspec.json.encode(outcome))
 
 
-def _check_stored(entry: StoredEntry) -> StoredEntry:
-    """Return the entry if its leaf and payload are what hashes and commitments say."""
+def _check_leaf(entry: SealedEntry) -> Record:
+    """Return the record of an entry whose leaf is what its hash says."""
     if leaf_hash(entry.leaf) != entry.leaf_hash:
         raise IntegrityError(f"entry {entry.index} does not have its leaf hash", index=entry.index)
-    record = parse_record(parse_entry(entry.leaf).record)
+    return parse_record(parse_entry(entry.leaf).record)
+
+
+def _check_opened(
+    entry: SealedEntry, payload: Mapping[str, PartRef], opened: Opened
+) -> StoredEntry:
+    """Return the entry with its parts, if they are what the record commits to."""
+    parts = {name: part for name, part in opened.items() if isinstance(part, Part)}
+    gone = {name: part for name, part in opened.items() if isinstance(part, Gone)}
     try:
-        for name, part in entry.parts.items():
-            check_part(name, record.payload[name], part)
-    except (CommitmentError, KeyError) as error:
+        for name, part in parts.items():
+            check_part(name, payload[name], part)
+        for name in entry.parts:
+            if name not in payload:
+                raise CommitmentError(f"part {name} is none of the record's")
+    except CommitmentError as error:
         raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from error
-    return entry
+    return StoredEntry(entry.index, entry.leaf_hash, entry.leaf, parts, gone)

@@ -30,8 +30,10 @@ from ledger_core.formats.submission import Submission, seal_json
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
+from ledger_core.keystore.model import KeyStore
 from ledger_core.ledger import Ledger
 from ledger_core.merkle.tree import leaf_hash
+from ledger_core.payloads import Payloads
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
@@ -40,7 +42,7 @@ from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_con
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import Signed, SignerMemory
-from ledger_core.storage.store import Head, LedgerRow, NewEntry
+from ledger_core.storage.store import Head, LedgerRow, NewEntry, StoredPart
 from ledger_core.storage.views import Views
 from ledger_core.witnessed import LATE_MS, Witnessed
 
@@ -57,6 +59,7 @@ class Ledgers:
         database: Database,
         memory: SignerMemory,
         keyring: Keyring,
+        keys: KeyStore,
         *,
         clock: Clock = now_ms,
         origin_prefix: str = "",
@@ -72,8 +75,9 @@ class Ledgers:
         self._open: dict[str, Ledger] = {}
         self._checked: dict[str, Signed] = {}
         self.witnessed = Witnessed(witness_policy, clock, witness_late_ms)
+        self.payloads = Payloads(keys)
         self.views = Views(database)
-        self.follower = Follower(database, self.views)
+        self.follower = Follower(database, self.views, self.payloads)
         self.anchorer = Anchorer(database, self.get, clock)
         self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
@@ -86,6 +90,7 @@ class Ledgers:
     def close(self) -> None:
         self.clerk.close()
         self.follower.close()
+        self.payloads.close()
 
     def _expire(self, ledger_id: int, leaf_hash: bytes) -> None:
         self.find(ledger_id).expire(leaf_hash)
@@ -157,6 +162,7 @@ class Ledgers:
             self._clock,
             self.witnessed,
             constitution,
+            self.payloads,
         )
         # What kind of ledger it is decides who may read it: no word but the charter's counts.
         made.check_charter()
@@ -268,7 +274,9 @@ def _found(
     assembly = Assembly(Constitution(), {})
     assembly.take(act, assembly.check(act))
     row = store.add_ledger(tx, name, charter.origin, charter.kind, first)
-    entry = NewEntry(0, NO_PREVIOUS, first, admitted.record_id, leaf, admitted.parts)
+    # The charter lies in the clear, as all governance does.
+    parts = {name: StoredPart(p.salt, p.data, None) for name, p in admitted.parts.items()}
+    entry = NewEntry(0, NO_PREVIOUS, first, admitted.record_id, leaf, parts)
     store.add_entries(tx, database.dialect, row.ledger_id, [entry])
     store.add_checkpoint(tx, row.ledger_id, 1, first)
     store.add_head(tx, row.ledger_id, Head(1, first, first, now))

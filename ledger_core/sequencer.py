@@ -44,6 +44,7 @@ from ledger_core.formats.receipt import Receipt, format_receipt
 from ledger_core.formats.submission import seal_json
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
+from ledger_core.payloads import Payloads, Sealer
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, Due, due_type, is_speech, named_proposals
 from ledger_core.policy.changes import named_by, seal_refusal
@@ -120,6 +121,7 @@ class _Batch:
     assembly: Assembly
     named: Set[bytes]
     """Entries that changes in this batch name, by leaf hash."""
+    sealer: Sealer
     entries: list[NewEntry] = field(default_factory=list)
 
 
@@ -134,6 +136,7 @@ class Sequencer:
         prover: Prover,
         operator: PrivateKey,
         clock: Clock,
+        payloads: Payloads,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -142,6 +145,7 @@ class Sequencer:
         self._operator_key = ids.format_key(operator.public_key)
         self._prover = prover
         self._clock = clock
+        self._payloads = payloads
         # Held for a whole transaction; guards _edge.
         self._lock = threading.Lock()
         self._edge: _Edge | None = None
@@ -158,10 +162,10 @@ class Sequencer:
         if not admitted:
             return []
         try:
-            with self._lock:
+            with self._payloads.sealing(admitted) as sealer, self._lock:
                 if self.read_only is not None:
                     raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
-                batch, growth, places = self._commit(admitted)
+                batch, growth, places = self._commit(admitted, sealer)
             on_commit()
             checkpoint = self._sign(growth) if batch.entries else b""
             reach("sequencer.after-memory")
@@ -178,13 +182,13 @@ class Sequencer:
         self.read_only = self.read_only or error
 
     def _commit(
-        self, admitted: Sequence[Admitted]
+        self, admitted: Sequence[Admitted], sealer: Sealer
     ) -> tuple[_Batch, Growth, list[Placed | LedgerGridError]]:
         with self._database.write() as tx:
             opened = self._open(tx, admitted)
             reach("sequencer.locked")
             edge = self._edge_at(tx, opened.head)
-            batch = self._begin(tx, opened, edge, admitted)
+            batch = self._begin(tx, opened, edge, admitted, sealer)
             places = [self._place(tx, batch, each) for each in admitted]
             grown, growth = self._store(tx, edge, batch)
             reach("sequencer.before-commit")
@@ -242,7 +246,12 @@ class Sequencer:
         return store.open_append(tx, self._ledger.ledger_id, record_ids, refs)
 
     def _begin(
-        self, tx: Transaction, opened: Opened, edge: _Edge, admitted: Sequence[Admitted]
+        self,
+        tx: Transaction,
+        opened: Opened,
+        edge: _Edge,
+        admitted: Sequence[Admitted],
+        sealer: Sealer,
     ) -> _Batch:
         named = {leaf for each in admitted for leaf in each.named}
         known, known_effects = self._recall(tx, admitted, named)
@@ -262,6 +271,7 @@ class Sequencer:
             known_proposals=known,
             assembly=Assembly(edge.constitution, dict(known), known_effects),
             named=named,
+            sealer=sealer,
         )
 
     def _recall(
@@ -364,23 +374,22 @@ class Sequencer:
             self._ledger.origin, index, previous, batch.received_at, each.signed.signature
         )
         leaf = format_entry(Entry(header, each.signed.raw))
-        entry = NewEntry(index, previous, leaf_hash(leaf), each.record_id, leaf, each.parts)
+        hashed = leaf_hash(leaf)
         author = each.signed.record.author
-        act = Act(
-            index, entry.leaf_hash, batch.received_at, each.kind, author, each.payload, each.amends
-        )
+        act = Act(index, hashed, batch.received_at, each.kind, author, each.payload, each.amends)
         if each.kind is EPOCH_1:
             _check_fork(batch, each.payload["body"].statement)
         policy = batch.assembly.check(act)
         check_parties(batch.assembly.constitution, each.signed.record.parties)
         if policy is not None or is_speech(each.kind):
             self._check_can_conclude(batch, index)
+        parts = batch.sealer.seal(each)
         batch.assembly.take(act, policy)
-        if entry.leaf_hash in batch.named:
+        if hashed in batch.named:
             batch.assembly.alterations.learn(act)
-        batch.entries.append(entry)
-        taken = batch.taken[each.record_id] = _Taken(index, leaf, entry.leaf_hash)
-        batch.known_refs[entry.leaf_hash] = index
+        batch.entries.append(NewEntry(index, previous, hashed, each.record_id, leaf, parts))
+        taken = batch.taken[each.record_id] = _Taken(index, leaf, hashed)
+        batch.known_refs[hashed] = index
         return _placed(each, taken, batch.received_at, None, is_new=True)
 
     def _check_can_conclude(self, batch: _Batch, index: int) -> None:

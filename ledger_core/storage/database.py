@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -139,6 +139,20 @@ class Database:
             found = MigrationContext.configure(connection).get_current_revision()
         if found != wanted:
             raise SettingsError(f"database schema is {found}, this version needs {wanted}")
+
+    def empty_log(self) -> bool:
+        """Write SQLite's write-ahead log back and cut it to nothing; say whether that was done."""
+        with self.dialect.write_lock(), _telling(), self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            row = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return bool(row[0] == 0)
+
+    def vacuum(self, table: Table) -> None:
+        """Have PostgreSQL free what deleted and changed rows of a table took."""
+        with _telling(), self.engine.connect() as connection:
+            free = connection.execution_options(isolation_level="AUTOCOMMIT")
+            free.exec_driver_sql(f"VACUUM {table.fullname}")
 
     def close(self) -> None:
         if self._writer is not None:

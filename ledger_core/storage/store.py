@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 import msgspec
 from sqlalchemy import (
@@ -65,6 +67,25 @@ class Opened(msgspec.Struct, frozen=True):
     known_refs: dict[bytes, int]
 
 
+class StoredPart(msgspec.Struct, frozen=True):
+    """A payload part as it lies in the database: sealed under a data key, or in the clear.
+
+    A sealed one has ``key_id`` and no ``salt``, which is sealed with the data; one in the clear,
+    of a governance record, has a salt and no key.
+    """
+
+    salt: bytes | None
+    data: bytes
+    key_id: bytes | None
+
+
+class Gone(Enum):
+    """Why a payload part is not there."""
+
+    ROW = "its row is gone"
+    KEY = "its key is gone"
+
+
 class NewEntry(msgspec.Struct, frozen=True):
     """An entry about to be stored, with its payload."""
 
@@ -73,16 +94,26 @@ class NewEntry(msgspec.Struct, frozen=True):
     leaf_hash: bytes
     record_id: bytes
     leaf: bytes
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StoredPart]
+
+
+class SealedEntry(msgspec.Struct, frozen=True):
+    """An entry as it lies in the database, its payload still sealed."""
+
+    index: int
+    leaf_hash: bytes
+    leaf: bytes
+    parts: Mapping[str, StoredPart]
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
-    """An entry as stored, with the payload parts that are still there."""
+    """An entry with the payload parts that are still there, opened, and those that are gone."""
 
     index: int
     leaf_hash: bytes
     leaf: bytes
     parts: Mapping[str, Part]
+    gone: Mapping[str, Gone] = {}
 
 
 _FOUNDING = 7162
@@ -120,7 +151,7 @@ _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
 _READ_LEAF_HASHES = Prepared(select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index))
 _READ_LEAVES = Prepared(select(_e.leaf).where(_IN_RANGE).order_by(_e.index))
 _READ_PARTS = Prepared(
-    select(_p.index, _p.part, _p.salt, _p.data).where(
+    select(_p.index, _p.part, _p.salt, _p.data, _p.key_id).where(
         _p.ledger_id == _LEDGER,
         Among(_p.index, "indexes"),
         Among(_p.part, "names"),
@@ -287,7 +318,7 @@ def add_entries(
     rows = [(ledger_id, e.index, e.previous, e.leaf_hash, e.record_id, e.leaf) for e in entries]
     dialect.insert_many(tx, t.entries, rows)
     parts = [
-        (ledger_id, e.index, name, part.salt, part.data)
+        (ledger_id, e.index, name, part.salt, part.data, part.key_id)
         for e in entries
         for name, part in e.parts.items()
     ]
@@ -335,35 +366,45 @@ def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[b
 
 def read_entries(
     tx: Transaction, ledger_id: int, indexes: Sequence[int] | range, *, with_payload: bool = True
-) -> list[StoredEntry]:
-    """Return the named entries that exist, in order of index."""
+) -> list[SealedEntry]:
+    """Return the named entries that exist, in order of index; their payload is still sealed."""
     e = t.entries.c
     rows = select(e.index, e.leaf_hash, e.leaf).where(e.ledger_id == ledger_id)
     found = tx.execute(rows.where(_is_among(e.index, indexes)).order_by(e.index))
     parts = _read_parts(tx, ledger_id, indexes) if with_payload else {}
-    return [StoredEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in found]
+    return [SealedEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in found]
 
 
 def _read_parts(
     tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
-) -> dict[int, dict[str, Part]]:
+) -> dict[int, dict[str, StoredPart]]:
     p = t.payloads.c
-    rows = select(p.index, p.part, p.salt, p.data).where(p.ledger_id == ledger_id)
-    parts: dict[int, dict[str, Part]] = {}
-    for row in tx.execute(rows.where(_is_among(p.index, indexes)).order_by(p.index, p.part)):
-        parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
-    return parts
+    rows = select(p.index, p.part, p.salt, p.data, p.key_id).where(p.ledger_id == ledger_id)
+    return _by_index(tx.execute(rows.where(_is_among(p.index, indexes)).order_by(p.index, p.part)))
 
 
 def read_parts(
     tx: Transaction, ledger_id: int, indexes: Sequence[int], names: Sequence[str]
-) -> dict[int, dict[str, Part]]:
-    """Return those of the entries' named payload parts that are there, by index."""
-    rows = _READ_PARTS.rows(tx, ledger=ledger_id, indexes=list(indexes), names=list(names))
-    parts: dict[int, dict[str, Part]] = {}
+) -> dict[int, dict[str, StoredPart]]:
+    """Return those of the entries' named payload parts that are there, still sealed, by index."""
+    return _by_index(
+        _READ_PARTS.rows(tx, ledger=ledger_id, indexes=list(indexes), names=list(names))
+    )
+
+
+def _by_index(rows: Iterable[Sequence[Any]]) -> dict[int, dict[str, StoredPart]]:
+    parts: dict[int, dict[str, StoredPart]] = {}
     for row in rows:
-        parts.setdefault(row[0], {})[row[1]] = Part(row[2], row[3])
+        parts.setdefault(row[0], {})[row[1]] = StoredPart(row[2], row[3], row[4])
     return parts
+
+
+def plain_part(index: int, part: StoredPart) -> Part:
+    """Return a part that lies in the clear; :class:`IntegrityError` if it does not."""
+    if part.salt is None or part.key_id is not None:
+        message = f"entry {index}: a part is sealed that ought to be in the clear"
+        raise IntegrityError(message, index=index)
+    return Part(part.salt, part.data)
 
 
 def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:
@@ -372,7 +413,7 @@ def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElem
     return column.in_(indexes)
 
 
-def read_entry(tx: Transaction, ledger_id: int, index: int) -> StoredEntry:
+def read_entry(tx: Transaction, ledger_id: int, index: int) -> SealedEntry:
     found = read_entries(tx, ledger_id, [index])
     if not found:
         raise NotFoundError(f"no entry {index}")

@@ -21,6 +21,7 @@ policy's quorum; ``cosigned`` is what this service cosigned for other logs, whic
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -83,8 +84,12 @@ payloads = Table(
     _ledger(),
     Column("index", BigInteger, primary_key=True),
     Column("part", Text, primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
+    # Sealed: `data` holds the salt as well, `key_id` names the data key in the key store. In the
+    # clear (governance): a salt and no key.
+    Column("salt", LargeBinary, nullable=True),
     Column("data", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=True),
+    CheckConstraint("(salt IS NULL) <> (key_id IS NULL)", name="sealed_or_in_the_clear"),
 )
 
 tiles = Table(

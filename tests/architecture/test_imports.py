@@ -67,7 +67,8 @@ def test_imports_go_down_only() -> None:
         ("ledger_core/formats", "httpx", "Pure rooms do no input"),
         ("ledger_core/merkle", "ledger_core.formats", "In the core, imports go down only"),
         ("ledger_core/storage", "api", "The server stands on the tools"),
-        ("api", "sqlalchemy", "Only storage and its migrations speak SQL"),
+        ("api", "sqlalchemy", "Only storage, key store and migrations speak SQL"),
+        ("verifier", "ledger_core.keystore", "Verifier and SDK reach nothing"),
     ],
 )
 def test_a_forbidden_import_is_caught(

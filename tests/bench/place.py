@@ -18,6 +18,7 @@ import msgspec
 
 from ledger_core import ids
 from ledger_core.keyring import open_keyring
+from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledgers import Ledgers
 from ledger_core.records.possession import prove_possession
 from ledger_core.records.types.key import Register
@@ -64,9 +65,12 @@ def opened(place: Place) -> Iterator[Ledgers]:
     database = open_database(place.database_url)
     memory = open_database(f"sqlite:///{place.data / 'signer.db'}")
     keyring = open_keyring(place.data / "keyring")
+    keys = DatabaseKeyStore(f"sqlite:///{place.data / 'keys.db'}")
+    ledgers = Ledgers(database, SignerMemory(memory), keyring, keys, origin_prefix=ORIGIN_PREFIX)
     try:
-        yield Ledgers(database, SignerMemory(memory), keyring, origin_prefix=ORIGIN_PREFIX)
+        yield ledgers
     finally:
+        ledgers.close()
         database.close()
         memory.close()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.submission import Submission
 from ledger_core.formats.vkey import LogKey, format_vkey
 from ledger_core.keyring import Keyring
+from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
 from ledger_core.merkle import tree
@@ -36,7 +37,7 @@ from ledger_core.storage.signer_memory import SignerMemory
 from ledger_core.storage.store import StoredEntry
 from tests.support.assemblies import make_policy
 from tests.support.consortium import Consortium
-from tests.support.ledgers import SECRET, Service, append_notes, register
+from tests.support.ledgers import SECRET, Service, append_notes, key_store_beside, register
 from tests.support.tampering import TABLES
 from verifier.__main__ import main as verify
 
@@ -127,7 +128,9 @@ def opened(database_url: str, memory_url: str) -> Iterator[Ledgers]:
     """Open a service without views: nothing that proves stands on them."""
     database, memory = open_database(database_url), open_database(memory_url)
     try:
-        yield Ledgers(database, SignerMemory(memory), Keyring(SECRET))
+        keys = DatabaseKeyStore(key_store_beside(memory_url))
+        with closing(Ledgers(database, SignerMemory(memory), Keyring(SECRET), keys)) as ledgers:
+            yield ledgers
     finally:
         database.close()
         memory.close()

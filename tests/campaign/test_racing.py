@@ -17,6 +17,7 @@ import pytest
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.submission import format_submission
 from ledger_core.keyring import open_keyring
+from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledgers import Ledgers
 from ledger_core.records.types.endorsement import Decision
 from ledger_core.records.types.outcome import Outcome
@@ -40,7 +41,9 @@ def opened(place: Place) -> Iterator[Ledgers]:
         closing(open_database(f"sqlite:///{place.data / 'signer.db'}")) as memory,
     ):
         database.migrate()
-        ledgers = Ledgers(database, SignerMemory(memory), open_keyring(place.data / "keyring"))
+        keys = DatabaseKeyStore(f"sqlite:///{place.data / 'keys.db'}")
+        keyring = open_keyring(place.data / "keyring")
+        ledgers = Ledgers(database, SignerMemory(memory), keyring, keys)
         ledgers.views.ensure()
         yield ledgers
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from ledger_core.cosigner import Cosigner
 from ledger_core.errors import InconsistentError
 from ledger_core.keyring import Keyring
+from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledgers import Ledgers
 from ledger_core.storage import cosignatures
 from ledger_core.storage.cosignatures import NO_LEDGER, Trouble
@@ -81,7 +82,14 @@ def test_the_restricted_role_serves_and_cannot_rewrite_history(
     with (
         closing(open_database(restricted_url)) as database,
         closing(open_database(f"sqlite:///{tmp_path / 'signer.db'}")) as memory,
-        closing(Ledgers(database, SignerMemory(memory), Keyring(SECRET))) as ledgers,
+        closing(
+            Ledgers(
+                database,
+                SignerMemory(memory),
+                Keyring(SECRET),
+                DatabaseKeyStore(f"sqlite:///{tmp_path / 'keys.db'}"),
+            )
+        ) as ledgers,
     ):
         database.migrate()
         ledgers.start()

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
+from sqlalchemy.engine import make_url
 
 from ledger_core import clock, ids
 from ledger_core.errors import LedgerGridError
@@ -19,6 +20,7 @@ from ledger_core.formats.submission import Submission
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import NoteSigner, format_vkey
 from ledger_core.keyring import Keyring
+from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
 from ledger_core.records.model import Role
@@ -52,15 +54,21 @@ class Replica:
         now: clock.Clock = clock.now_ms,
         witness_policy: TrustPolicy | None = None,
         own_log_keys: Sequence[NoteSigner] = (),
+        key_store_url: str = "",
     ) -> None:
         self.clock = now
         self.database: Database = open_database(database_url)
         self.database.migrate()
         self._memory = open_database(memory_url)
         self.memory = SignerMemory(self._memory)
-        keyring = Keyring(SECRET, own_log_keys)
+        self.keys = DatabaseKeyStore(key_store_url or key_store_beside(memory_url))
         self.ledgers = Ledgers(
-            self.database, self.memory, keyring, clock=now, witness_policy=witness_policy
+            self.database,
+            self.memory,
+            Keyring(SECRET, own_log_keys),
+            self.keys,
+            clock=now,
+            witness_policy=witness_policy,
         )
         self.ledgers.start()
 
@@ -68,6 +76,11 @@ class Replica:
         self.ledgers.close()
         self.database.close()
         self._memory.close()
+
+
+def key_store_beside(memory_url: str) -> str:
+    """Name the key store in the folder of the signer's memory."""
+    return f"sqlite:///{Path(str(make_url(memory_url).database)).with_name('keys.db')}"
 
 
 class Service:

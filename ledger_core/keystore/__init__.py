@@ -1,0 +1,1 @@
+"""Where data keys live: outside the ledgers' database, and outside its backups."""
