@@ -78,8 +78,8 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.DanglingReferenceError: Rule(
         422, "Refer to entries by leaf hash, to parties by member name or key."
     ),
-    errors.ConflictError: Rule(409, "The first record stands; use a new id for a new record."),
     errors.ErasedError: Rule(410, "Do not send it again: what was erased is never taken again."),
+    errors.ConflictError: Rule(409, "The first record stands; use a new id for a new record."),
     errors.NotFoundError: Rule(404, "It is not there, or not for this token."),
     errors.AccessError: Rule(401, "Send `Authorization: Bearer TOKEN` with a token that counts."),
     errors.ForbiddenError: Rule(403, "Use a token with the role that this needs."),

@@ -14,9 +14,9 @@
     │   ├── StandingError         the author may not write this, here, now
     │   │   ├── ClosedError       the ledger was closed: nobody writes there any more
     │   │   └── HeadMovedError    an amendment of a version that is not the current one
-    │   └── DanglingReferenceError  names an entry or a party that is not there
+    │   ├── DanglingReferenceError  names an entry or a party that is not there
+    │   └── ErasedError           its payload was erased, here or elsewhere, and is not taken again
     ├── ConflictError             same id, other bytes
-    ├── ErasedError               a payload that was erased is not taken again
     ├── NotFoundError             not there, or not for this reader
     ├── AccessError               no token, or none that counts
     │   └── ForbiddenError        a token that may not do this
@@ -117,6 +117,11 @@ class DanglingReferenceError(RefusedError):
     title = "Reference to an entry or a party that is not in this ledger"
 
 
+class ErasedError(RefusedError):
+    code = "erased"
+    title = "Payload was erased"
+
+
 class ConflictError(LedgerGridError):
     """The id is taken by other bytes; the first record stands."""
 
@@ -127,11 +132,6 @@ class ConflictError(LedgerGridError):
         super().__init__(message)
         self.stored = stored
         self.received = received
-
-
-class ErasedError(LedgerGridError):
-    code = "erased"
-    title = "Payload was erased"
 
 
 class NotFoundError(LedgerGridError):

@@ -3,9 +3,9 @@
 A row of ``keys`` never moves and is never deleted: rows are only added at the end, and a key is
 destroyed by writing zeros over it. On SQLite that leaves nothing behind: the page is overwritten
 in place, and the write-ahead log, which still has the page as it was, is written back and cut to
-nothing before a destruction returns. On PostgreSQL the old row is vacuumed away, but stays in its
-own write-ahead log until that is recycled, and in its backups; docs/guides/operator.md says what
-to do about both.
+nothing before a destruction returns. On PostgreSQL no query finds it any more; but its bytes may
+stay in a page until that is used again, and in the write-ahead log until that is overwritten:
+docs/guides/operator.md says what to do about it.
 """
 
 from __future__ import annotations

@@ -47,6 +47,12 @@ def shrink(path: Path) -> None:
     connection.close()
 
 
+def copy_beside(folder: Path, here: Path) -> None:
+    """Copy what a service has beside its database."""
+    for name in ("signer.db", "keys.db"):
+        shutil.copyfile(folder / name, here / name)
+
+
 def flip_bytes(folder: Path, kept: Kept, offsets: Sequence[int]) -> list[tuple[int, By, str]]:
     """Flip one bit in each of those bytes, on a fresh copy each time."""
     found: list[tuple[int, By, str]] = []
@@ -59,7 +65,7 @@ def flip_bytes(folder: Path, kept: Kept, offsets: Sequence[int]) -> list[tuple[i
             changed = bytearray(original)
             changed[offset] ^= 1 << offset % 8
             (here / "ledger.db").write_bytes(changed)
-            shutil.copyfile(folder / "signer.db", here / "signer.db")
+            copy_beside(folder, here)
             urls = (f"sqlite:///{here / 'ledger.db'}", f"sqlite:///{here / 'signer.db'}")
             try:
                 found.append((offset, *judge(*urls, kept, here)))
@@ -76,6 +82,7 @@ def test_every_byte_of_a_small_database_flipped_in_turn(
     kept = build(service)
     shrink(fast_folder / "ledger.db")
     shrink(fast_folder / "signer.db")
+    shrink(fast_folder / "keys.db")
     size = (fast_folder / "ledger.db").stat().st_size
     tally, unforeseen = Tally(f"bytes of a database of {size} flipped"), dict[str, int]()
     chunks = [range(at, min(at + 200, size)) for at in range(0, size, 200)]
@@ -126,7 +133,7 @@ class Copies:
     def judge(self, change: Callable[[Connection], None]) -> tuple[By, str]:
         """Make the change on a copy, and say who notices."""
         here = Path(tempfile.mkdtemp(dir=self._folder))
-        shutil.copyfile(self._folder / "signer.db", here / "signer.db")
+        copy_beside(self._folder, here)
         url, database_name = f"sqlite:///{here / 'ledger.db'}", None
         if self._server is None:
             shutil.copyfile(self._folder / "ledger.db", here / "ledger.db")

@@ -12,6 +12,7 @@ from tests.docs.pages import ROOT
 _ROOMS: Final = (
     "ledger_core",
     "ledger_core.formats",
+    "ledger_core.keystore",
     "ledger_core.merkle",
     "ledger_core.policy",
     "ledger_core.records",

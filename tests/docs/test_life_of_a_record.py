@@ -29,6 +29,8 @@ WORDS: Final = {
     "ledgergrid doctor",
     "ledgergrid_views",
     "keyring",
+    "keys.db",
+    "keys.db.lock",
     "ledger.db",
     "ledger.db.lock",
     "ledger.db.serving",
