@@ -53,13 +53,14 @@ class Diary:
     """Two files of JSON lines; a line is whole when ``write`` returns, and on disk if it counts."""
 
     def __init__(self, work: Work) -> None:
-        self._lock = threading.Lock()
         self._files: dict[str, IO[str]] = {
             kind: work.file(kind).open("a") for kind in ("sent", "acked")
         }
+        # One for each file: nobody waits with a record for another's acknowledgement to be synced.
+        self._locks = {kind: threading.Lock() for kind in self._files}
 
     def write(self, kind: str, line: dict[str, object]) -> None:
-        with self._lock:
+        with self._locks[kind]:
             file = self._files[kind]
             file.write(json.dumps(line) + "\n")
             file.flush()
