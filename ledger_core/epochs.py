@@ -40,6 +40,8 @@ from ledger_core.formats.note import parse_note
 from ledger_core.formats.submission import seal_json
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.keyring import Keyring
+from ledger_core.keystore.model import NoKeys
+from ledger_core.payloads import Payloads
 from ledger_core.policy import epochs
 from ledger_core.policy.constitution import Constitution
 from ledger_core.prover import Prover
@@ -139,7 +141,8 @@ def open_epoch(
     _remember_known(service, statement)
     signer = _signer(service, replace(found, row=row))
     prover = Prover(row.ledger_id, signer)
-    sequencer = Sequencer(service.database, row, signer, prover, operator, service.clock)
+    payloads = Payloads(NoKeys())
+    sequencer = Sequencer(service.database, row, signer, prover, operator, service.clock, payloads)
     [outcome] = sequencer.sequence([admitted], lambda: reach("epoch.after-commit"))
     reach("epoch.after-memory")
     if isinstance(outcome, LedgerGridError):

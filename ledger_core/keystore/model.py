@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from ledger_core.errors import SettingsError
 from ledger_core.formats.sealed import KEY_BYTES
 
 KEY_ID_BYTES = 16
@@ -58,3 +59,25 @@ class KeyStore(Protocol):
         """Return how many keys there are that were not destroyed."""
 
     def close(self) -> None: ...
+
+
+class NoKeys:
+    """The key store of one who only writes and reads governance, which needs no keys."""
+
+    def add(self, keys: Collection[DataKey]) -> None:
+        raise SettingsError("a payload was to be sealed where no key store is open")
+
+    def find(self, ids: Collection[bytes]) -> dict[bytes, bytes]:
+        return {}
+
+    def destroy(self, keys: Mapping[bytes, bytes | None], order: bytes) -> None:
+        raise SettingsError("a payload was to be destroyed where no key store is open")
+
+    def find_destroyed(self, commitments: Collection[bytes]) -> dict[bytes, bytes]:
+        return {}
+
+    def count(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """There is nothing to close."""
