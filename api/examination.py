@@ -67,6 +67,7 @@ def examine(settings: Settings, newest: int) -> Iterator[tuple[str, str]]:
         patient = Patient(settings, opened, open_ledgers(settings, opened), newest)
         for name, check in _CHECKS:
             yield name, _trouble(lambda check=check: check(patient))  # type: ignore[misc]
+        yield from examine_keys(patient)
     finally:
         opened.close()
 
@@ -83,11 +84,13 @@ def check_folder(settings: Settings) -> None:
     """Raise unless keys and folder are there and nobody else can read them."""
     if not settings.keyring_file.exists():
         raise SettingsError(f"no keys in {settings.data}: name the service's folder with --data")
-    for path in (settings.data, settings.keyring_file):
-        _check_private(path)
-    for file in (settings.sqlite_file, settings.signer_memory_file):
+    files = [settings.sqlite_file, settings.signer_memory_file, settings.key_store_file]
+    for file in files:
         if file is not None and not file.exists():
             raise NotFoundError(f"{file} is missing: restore it before anything is signed")
+    for path in (settings.data, settings.keyring_file, settings.key_store_file):
+        if path is not None:
+            _check_private(path)
 
 
 def _check_private(path: Path) -> None:
@@ -141,6 +144,23 @@ def _leaves(ledger: Ledger, start: int, size: int) -> Iterator[tuple[int, bytes]
         for offset, leaf in enumerate(tiles.parse_bundle(bundle)):
             if first + offset >= start:
                 yield first + offset, leaf
+
+
+def examine_keys(patient: Patient) -> Iterator[tuple[str, str]]:
+    """Say whether the newest payloads have their keys, and how many keys there are."""
+    name = "payloads have their keys"
+    trouble = _trouble(lambda: check_keys(patient))
+    if not trouble:
+        keys, unused = patient.ledgers.count_keys()
+        name += f" ({keys:,} in the key store, of which {unused:,} seal nothing yet)"
+    yield name, trouble
+
+
+def check_keys(patient: Patient) -> None:
+    """Raise unless the key store has, or had, the key of each of the newest payload parts."""
+    for ledger in patient.all_ledgers():
+        ledger.check_keys(patient.newest)
+    patient.ledgers.count_keys()
 
 
 def check_clock(patient: Patient) -> None:

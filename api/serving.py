@@ -16,7 +16,7 @@ from api import logs, workers
 from api.app import open_ledgers
 from api.metrics import MULTIPROCESS_DIR
 from api.settings import PREFIX, Settings, load_settings, to_environment
-from ledger_core.errors import ForkError, SettingsError
+from ledger_core.errors import ForkError, IntegrityError, SettingsError
 from ledger_core.ledgers import Ledgers
 from ledger_core.storage.database import open_database
 from ledger_core.storage.tokens import Tokens
@@ -82,6 +82,7 @@ def prepare(settings: Settings, *, degraded: bool) -> None:
         database.migrate()
         ledgers = open_ledgers(settings, database)
         check_signed(ledgers, degraded=degraded)
+        check_keys(ledgers, degraded=degraded)
         tokens = Tokens(database)
         if not settings.database.get_secret_value():
             _greet(settings, ledgers, tokens)
@@ -103,6 +104,20 @@ def check_signed(ledgers: Ledgers, *, degraded: bool) -> None:
         )
     for fork in forks:
         print(f"read-only: {fork}", flush=True)
+
+
+def check_keys(ledgers: Ledgers, *, degraded: bool) -> None:
+    """Raise :class:`IntegrityError` if this is not the key store of the newest payloads."""
+    try:
+        ledgers.check_keys()
+    except IntegrityError as error:
+        if not degraded:
+            raise IntegrityError(
+                f"{error}. Is it another service's key store, or an old copy? Give it the newest "
+                "one, or go on without those payloads with --degraded",
+                index=error.index,
+            ) from None
+        print(f"payloads cannot be read: {error}", flush=True)
 
 
 def _greet(settings: Settings, ledgers: Ledgers, tokens: Tokens) -> None:

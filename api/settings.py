@@ -44,6 +44,36 @@ class Settings(BaseSettings):
         "ledgers' own and from its backups; replicas on several machines must share one. Empty: "
         "`keys.db` in the data folder.",
     )
+    vault_url: str = Field(
+        default="",
+        description="HashiCorp Vault (or OpenBao) whose transit engine wraps the keys in the key "
+        "store: `https://HOST:8200`. Empty: they are not wrapped.",
+    )
+    vault_token_file: str = Field(
+        default="",
+        description="File with the token for it, read anew for each request, as Vault's agent "
+        "keeps one.",
+    )
+    vault_key: str = Field(
+        default="ledgergrid",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="Name of the transit key that wraps.",
+    )
+    vault_mount: str = Field(
+        default="transit",
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        max_length=200,
+        description="Path the transit engine is mounted at.",
+    )
+    vault_namespace: str = Field(
+        default="",
+        pattern=r"^[!-~]*$",
+        max_length=200,
+        description="Vault's namespace, where it has any.",
+    )
+    vault_timeout_s: float = Field(
+        default=5.0, ge=0.1, le=120, description="How long Vault may take to answer."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(

@@ -195,6 +195,12 @@ class Ledger:
             self._sequencer.degrade(error)
             raise
 
+    def check_keys(self, newest: int) -> None:
+        """Raise :class:`IntegrityError` unless the newest entries' payloads have their keys."""
+        with self._database.read() as tx:
+            size = store.read_head(tx, self._row.ledger_id).size
+            self._payloads.check_keys(tx, self._row.ledger_id, max(0, size - newest), size)
+
     def check_charter(self) -> None:
         """Raise :class:`IntegrityError` unless this is the ledger that its charter founded."""
         entry = self.entry(0)

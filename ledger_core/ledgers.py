@@ -18,6 +18,7 @@ from ledger_core.constitutions import ConstitutionReader
 from ledger_core.errors import (
     ConflictError,
     ForkError,
+    IntegrityError,
     LedgerGridError,
     MalformedError,
     NotFoundError,
@@ -47,6 +48,8 @@ from ledger_core.storage.views import Views
 from ledger_core.witnessed import LATE_MS, Witnessed
 
 _OPEN_LEDGERS = 20_000
+_LATEST_LEDGERS, _LATEST_ENTRIES = 20, 200
+"""So many are looked at when a service starts, to see that it has the right key store."""
 _CHECKED_AGAIN = 25
 """Of the ledgers found to continue what was signed, so many are checked in full each time."""
 
@@ -188,6 +191,25 @@ class Ledgers:
         with self._lock:
             ledgers = list(self._open.values())
         return {x.name: x.read_only for x in ledgers if x.read_only is not None}
+
+    def count_keys(self) -> tuple[int, int]:
+        """Return how many data keys there are, and how many of them seal nothing."""
+        with self._database.read() as tx:
+            return self.payloads.count_keys(tx)
+
+    def check_keys(self) -> None:
+        """Raise :class:`IntegrityError` unless the key store is that of the newest payloads.
+
+        Looks at the ledgers appended to last: another service's key store has none of their
+        keys, and an older copy of ours has not the newest.
+        """
+        with self._database.read() as tx:
+            for row, head in store.read_latest_heads(tx, _LATEST_LEDGERS):
+                start = max(0, head.size - _LATEST_ENTRIES)
+                try:
+                    self.payloads.check_keys(tx, row.ledger_id, start, head.size)
+                except IntegrityError as error:
+                    raise IntegrityError(f"{row.name}: {error}", index=error.index) from None
 
     def check_signed(self) -> list[ForkError]:
         """Compare every ledger with what was signed last; return what does not continue it.

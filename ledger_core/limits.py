@@ -54,6 +54,10 @@ POOL_BYTES: Final = 256 * 1024 * 1024
 SEQUENCE_RECORDS: Final = 512
 """Largest batch given places in one transaction."""
 
+VAULT_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""A thousand keys, wrapped or not, take a twentieth of it."""
+VAULT_TOKEN_BYTES: Final = 16 * 1024
+
 PAGE_ITEMS: Final = 1_000
 STREAM_READERS: Final = 1_000
 

@@ -18,7 +18,11 @@ from ledger_core.formats.record import Part, PartRef
 from ledger_core.formats.sealed import open_part, seal_part
 from ledger_core.keystore.model import DataKey, KeyStore
 from ledger_core.keystore.supply import KeySupply
+from ledger_core.storage import store
+from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import Gone, StoredPart, plain_part
+
+_AT_ONCE = 1_000
 
 Opened = Mapping[str, Part | Gone]
 """An entry's parts by name: each as it was given, or why it is not there."""
@@ -102,6 +106,25 @@ class Payloads:
             }
             for index, wanted in refs.items()
         }
+
+    def count_keys(self, tx: Transaction) -> tuple[int, int]:
+        """Return how many keys there are, and how many of them seal nothing that is stored."""
+        keys = self.keys.count()
+        return keys, max(0, keys - store.count_sealed(tx))
+
+    def check_keys(self, tx: Transaction, ledger_id: int, start: int, end: int) -> None:
+        """Raise :class:`IntegrityError` if sealed parts of ``[start, end)`` have no key.
+
+        One that was destroyed has one: the key store knows of it.
+        """
+        sealed = store.read_key_ids(tx, ledger_id, start, end)
+        for at in range(0, len(sealed), _AT_ONCE):
+            part = sealed[at : at + _AT_ONCE]
+            unknown = self.keys.find_unknown([key_id for _, key_id in part])
+            for index, key_id in part:
+                if key_id in unknown:
+                    message = f"the key store never had the key of entry {index}"
+                    raise IntegrityError(message, index=index)
 
     @staticmethod
     def _open(

@@ -111,6 +111,12 @@ class DatabaseKeyStore:
         with self._database.read() as tx:
             return dict(_FIND_DESTROYED.rows(tx, commitments=list(commitments)))
 
+    def find_unknown(self, ids: Collection[bytes]) -> set[bytes]:
+        if not ids:
+            return set()
+        with self._database.read() as tx:
+            return set(ids) - {row[0] for row in _FIND.rows(tx, ids=list(ids))}
+
     def count(self) -> int:
         query = select(func.count()).select_from(_keys).where(_k.is_destroyed == 0)
         with self._database.read() as tx:

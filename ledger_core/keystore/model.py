@@ -55,6 +55,9 @@ class KeyStore(Protocol):
     def find_destroyed(self, commitments: Collection[bytes]) -> dict[bytes, bytes]:
         """Return, of those commitments that have a tombstone, the order's leaf hash."""
 
+    def find_unknown(self, ids: Collection[bytes]) -> set[bytes]:
+        """Return those ids that this store never had a key of: it is not, or no longer, whole."""
+
     def count(self) -> int:
         """Return how many keys there are that were not destroyed."""
 
@@ -75,6 +78,9 @@ class NoKeys:
 
     def find_destroyed(self, commitments: Collection[bytes]) -> dict[bytes, bytes]:
         return {}
+
+    def find_unknown(self, ids: Collection[bytes]) -> set[bytes]:
+        return set(ids)
 
     def count(self) -> int:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from api.examination import examine
 from api.settings import Settings
+from ledger_core.keystore.database import DatabaseKeyStore
+from ledger_core.storage import store
 from tests.api.live import Author, running
 from tests.api.test_reading import fill
 from tests.api.test_serving import sign_ahead
@@ -39,6 +42,22 @@ def test_a_healthy_service_has_nothing(settings: Settings) -> None:
     assert found(settings) == {}
 
 
+def test_the_doctor_says_how_many_keys_seal_nothing(settings: Settings) -> None:
+    names = [name for name, _ in examine(settings, 10)]
+    (said,) = [name for name in names if name.startswith("payloads have their keys")]
+    keys, unused = re.findall(r"([\d,]+) (?:in|seal)", said)
+    assert int(keys.replace(",", "")) - int(unused.replace(",", "")) == 300
+
+
+def test_keys_that_were_destroyed_are_no_trouble(settings: Settings) -> None:
+    with running(settings) as live:
+        keys = live.service.ledgers.payloads.keys
+        with live.service.database.read() as tx:
+            [(_, lost)] = store.read_key_ids(tx, 1, 300, 301)
+        keys.destroy({b"commitment": lost}, bytes(32))
+    assert found(settings) == {}
+
+
 Harm = Callable[[Settings], None]
 
 
@@ -52,6 +71,19 @@ def _open_keys(settings: Settings) -> None:
 
 def _lose_memory(settings: Settings) -> None:
     (settings.data / "signer.db").unlink()
+
+
+def _lose_key_store(settings: Settings) -> None:
+    (settings.data / "keys.db").unlink()
+
+
+def _open_key_store(settings: Settings) -> None:
+    (settings.data / "keys.db").chmod(0o640)
+
+
+def _other_key_store(settings: Settings) -> None:
+    _lose_key_store(settings)
+    DatabaseKeyStore(settings.key_store_url).close()
 
 
 def _old_schema(settings: Settings) -> None:
@@ -97,6 +129,9 @@ def _future(settings: Settings) -> None:
         (_open_folder, "data folder and keys", "chmod"),
         (_open_keys, "data folder and keys", "keyring is open to others"),
         (_lose_memory, "data folder and keys", "signer.db is missing"),
+        (_lose_key_store, "data folder and keys", "keys.db is missing"),
+        (_open_key_store, "data folder and keys", "keys.db is open to others"),
+        (_other_key_store, "payloads have their keys", "never had the key of entry"),
         (_old_schema, "database answers", "schema"),
         (_drop_guard, "ground truth is append-only", "delete rows of entries"),
         (_restore, "signer's memory", "size 500 was signed"),

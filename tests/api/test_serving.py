@@ -8,7 +8,7 @@ import pytest
 
 from api.serving import prepare, sole_service
 from api.settings import Settings
-from ledger_core.errors import ForkError, SettingsError
+from ledger_core.errors import ForkError, IntegrityError, SettingsError
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
@@ -53,6 +53,35 @@ def test_a_restored_backup_is_not_served_unless_asked_for(tmp_path: Path) -> Non
     with pytest.raises(ForkError, match="size 50 was signed"):
         prepare(settings, degraded=False)
     prepare(settings, degraded=True)
+
+
+def test_another_key_store_than_that_of_the_newest_payloads_is_not_served_unless_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data=tmp_path / "data")
+    with running(settings) as live, live.http() as http:
+        author = live.author()
+        assert http.post(f"{ROUTE}/main/records", content=author.line()).status_code == 201
+    prepare(settings, degraded=False)
+    for file in (tmp_path / "data").glob("keys.db*"):
+        file.unlink()
+    with pytest.raises(IntegrityError, match="main: the key store never had the key of entry 2"):
+        prepare(settings, degraded=False)
+    prepare(settings, degraded=True)
+    assert "payloads cannot be read" in capsys.readouterr().out
+
+
+def test_an_older_copy_of_the_key_store_is_noticed(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data")
+    with running(settings) as live, live.http() as http:
+        author = live.author()
+        assert http.post(f"{ROUTE}/main/records", content=author.line()).status_code == 201
+    copy = (tmp_path / "data" / "keys.db").read_bytes()
+    with running(settings) as live, live.http() as http:
+        assert http.post(f"{ROUTE}/main/records", content=author.line()).status_code == 201
+    (tmp_path / "data" / "keys.db").write_bytes(copy)
+    with pytest.raises(IntegrityError, match="entry 3"):
+        prepare(settings, degraded=False)
 
 
 def test_a_restored_backup_is_read_but_nothing_is_signed_on_top_of_it(tmp_path: Path) -> None:

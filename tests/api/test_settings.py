@@ -24,6 +24,7 @@ def test_an_embedded_service_keeps_everything_in_its_folder() -> None:
     assert settings.database_url == "sqlite:////srv/ledger/ledger.db"
     assert settings.sqlite_file == Path("/srv/ledger/ledger.db")
     assert settings.signer_memory_file == Path("/srv/ledger/signer.db")
+    assert settings.key_store_file == Path("/srv/ledger/keys.db")
 
 
 def test_a_service_on_postgresql_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
