@@ -11,7 +11,9 @@ import sys
 import typer
 
 from api.commands import (
+    backups,
     doctor,
+    epochs,
     keyring,
     keys,
     ledgers,
@@ -48,6 +50,9 @@ app.command()(records.receipt)
 app.command()(records.export)
 app.command(context_settings=verify.CONTEXT, add_help_option=False)(verify.verify)
 app.command()(doctor.doctor)
+app.command()(backups.backup)
+app.command()(backups.restore)
+app.add_typer(epochs.app, name="epoch")
 app.add_typer(tokens.app, name="token")
 app.add_typer(keyring.app, name="keyring")
 

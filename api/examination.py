@@ -25,6 +25,7 @@ from ledger_core.formats.entry import NO_PREVIOUS, parse_entry
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
 from ledger_core.merkle import tiles, tree
+from ledger_core.policy.epochs import origin_at
 from ledger_core.storage.database import Database, open_database
 from ledger_core.storage.guards import check_guards
 
@@ -123,11 +124,13 @@ def check_newest(ledger: Ledger, newest: int) -> None:
     """Raise unless the newest entries hash, chain and prove as the signed checkpoint says."""
     checkpoint = verify_checkpoint(ledger.checkpoint(), ledger.log_key)
     start = max(0, checkpoint.size - newest)
+    origins = ledger.constitution().origins
     previous = NO_PREVIOUS if start == 0 else None
     for index, leaf in _leaves(ledger, start, checkpoint.size):
         header = parse_entry(leaf).header
         chained = previous is None or header.previous == previous
-        if header.index != index or header.origin != ledger.origin or not chained:
+        origin = origin_at(origins, index)
+        if header.index != index or header.origin != origin or not chained:
             raise IntegrityError(f"{ledger.name}: entry {index} is not in its place", index=index)
         previous = tree.leaf_hash(leaf)
         proof = ledger.prove_inclusion(index, checkpoint.size)

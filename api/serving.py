@@ -99,8 +99,9 @@ def check_signed(ledgers: Ledgers, *, degraded: bool) -> None:
         return
     if not degraded:
         raise ForkError(
-            f"{forks[0]}. Nothing is signed on top of it. Restore the newest database, or serve "
-            "what still proves, read-only, with --degraded"
+            f"{forks[0]}. Nothing is signed on top of it. Restore the newest database, or go "
+            "on from this one with `ledgergrid epoch`, or serve what still proves, read-only, with "
+            "--degraded"
         )
     for fork in forks:
         print(f"read-only: {fork}", flush=True)

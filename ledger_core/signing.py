@@ -64,8 +64,8 @@ class LogKeys:
 
     def is_left(self, size: int) -> bool:
         """Say whether the checkpoint of ``size`` is of an epoch that is over."""
-        newest = _origin_of(self.history(max(size, self._known[0]))[-1][1])
-        return newest != self.at(size).name
+        origin = self.at(size).name
+        return _origin_of(self._known[1][-1][1]) != origin
 
     def _derive(self, origin: str, generation: int, vkey: str) -> NoteSigner:
         signer = self._keyring.log_signer(origin, generation)

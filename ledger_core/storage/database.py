@@ -40,7 +40,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Run reads in one transaction."""
-        with _telling(), self.engine.connect() as connection:
+        with telling(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -53,7 +53,7 @@ class Database:
         with self.dialect.write_lock():
             if self._broken is not None:
                 raise self._broken
-            with _telling(), self._writing() as connection:
+            with telling(), self._writing() as connection:
                 yield connection
                 self._commit(connection)
 
@@ -77,7 +77,7 @@ class Database:
     @contextmanager
     def use_views(self, *, write: bool = False) -> Iterator[Transaction]:
         """Run one transaction on the views; it commits when the block ends without an error."""
-        with _telling(), self.views.connect().execution_options(write=write) as connection:
+        with telling(), self.views.connect().execution_options(write=write) as connection:
             yield connection
             connection.commit()
 
@@ -88,7 +88,7 @@ class Database:
         Spares the others work that only one of them could store; what keeps the views right
         is the transaction that fills them. Whoever dies lets another one go on.
         """
-        with _telling(), self.dialect.filling(self.views) as is_ours:
+        with telling(), self.dialect.filling(self.views) as is_ours:
             yield is_ours
 
     @contextmanager
@@ -98,7 +98,7 @@ class Database:
         Spares witnesses the same question from several processes; what keeps their answers right
         is the witness. Whoever dies lets another one go on.
         """
-        with _telling(), self.dialect.witnessing(self.engine) as is_ours:
+        with telling(), self.dialect.witnessing(self.engine) as is_ours:
             yield is_ours
 
     def _commit(self, connection: Connection) -> None:
@@ -142,7 +142,7 @@ class Database:
 
     def empty_log(self) -> bool:
         """Write SQLite's write-ahead log back and cut it to nothing; say whether that was done."""
-        with self.dialect.write_lock(), _telling(), self.engine.connect() as connection:
+        with self.dialect.write_lock(), telling(), self.engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
             row = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -150,9 +150,14 @@ class Database:
 
     def vacuum(self, table: Table) -> None:
         """Have PostgreSQL free what deleted and changed rows of a table took."""
-        with _telling(), self.engine.connect() as connection:
+        with telling(), self.engine.connect() as connection:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
             free.exec_driver_sql(f"VACUUM {table.fullname}")
+
+    def read_schema(self) -> str:
+        """Return the revision of the schema; empty if there is none."""
+        with telling(), self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision() or ""
 
     def close(self) -> None:
         if self._writer is not None:
@@ -177,6 +182,13 @@ def open_database(url: str) -> Database:
     raise SettingsError("database URL must begin with sqlite:/// or postgresql://")
 
 
+def check_schema_known(revision: str) -> None:
+    """Raise :class:`SettingsError` for a schema that this version does not know."""
+    scripts = ScriptDirectory.from_config(_alembic_config())
+    if revision not in {each.revision for each in scripts.walk_revisions()}:
+        raise SettingsError(f"database schema {revision[:20]!r} is none that this version knows")
+
+
 def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", "migrations:")
@@ -185,7 +197,7 @@ def _alembic_config() -> Config:
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def telling() -> Iterator[None]:
     """Turn whatever a database says into :class:`StorageError`."""
     try:
         yield

@@ -17,6 +17,7 @@ from ledger_core.formats.record import Record, SignedRecord, seal
 from ledger_core.formats.vkey import NoteSigner, format_skey, parse_skey
 from ledger_core.records.model import Role
 from ledger_core.records.possession import HeldKey, prove_possession
+from ledger_core.records.types.epoch import Agreement, Statement, sign_statement
 from ledgergrid.files import make_folder, read_bounded, write_durably
 
 _FILE_BYTES = 4096
@@ -73,6 +74,10 @@ class Signer:
     def seal(self, record: Record) -> SignedRecord:
         """Sign a record whose author is this key."""
         return seal(record, self._signer.private)
+
+    def agree(self, statement: Statement) -> Agreement:
+        """Agree to an epoch, as `ledgergrid epoch sign` does; show the statement first."""
+        return sign_statement(statement, self._signer.private)
 
     def prove_possession(self, origin: str) -> str:
         """Sign what an operator needs to register this key in the ledger ``origin``."""
