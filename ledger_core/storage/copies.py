@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import inspect
@@ -136,10 +136,12 @@ def _run(program: str, tx: Transaction | None, *arguments: str) -> str:
     environment = dict(os.environ)
     options: list[str] = []
     if tx is not None:
-        info: Any = tx.connection.driver_connection.info  # type: ignore[union-attr]
-        options = [f"--dbname={make_conninfo(**info.get_parameters())}"]
-        if info.password:
-            environment["PGPASSWORD"] = info.password
+        url = tx.engine.url
+        parameters = url.translate_connect_args(username="user", database="dbname")
+        password = parameters.pop("password", None)
+        options = [f"--dbname={make_conninfo(**(parameters | dict(url.query)))}"]
+        if password is not None:
+            environment["PGPASSWORD"] = password
     done = subprocess.run(
         [found, *options, *arguments],
         env=environment,
