@@ -16,6 +16,7 @@ from ledger_core.errors import ForeignLedgerError
 from ledger_core.formats.record import Part, SignedRecord, verify_record
 from ledger_core.formats.submission import Submission
 from ledger_core.policy.changes import amended_by, named_entries
+from ledger_core.policy.streams import counter_of
 from ledger_core.records.model import Payload, RecordType, decode_payload
 from ledger_core.records.registry import find_type
 
@@ -33,6 +34,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """Entries whose effect decides whether it may be, by leaf hash."""
     amends: str | None = None
     """The leaf hash of the version that it amends."""
+    counter: bytes | None = None
 
 
 def admit(submission: Submission, *origins: str) -> Admitted:
@@ -58,4 +60,5 @@ def admit(submission: Submission, *origins: str) -> Admitted:
         refs=refs,
         named=named_entries(kind, payload, amends),
         amends=amends,
+        counter=counter_of(kind, record),
     )

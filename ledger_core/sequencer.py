@@ -51,12 +51,13 @@ from ledger_core.policy.changes import named_by, seal_refusal
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal
+from ledger_core.policy.streams import Counters
 from ledger_core.policy.visibility import check_parties
 from ledger_core.prover import Prover
 from ledger_core.records.types.epoch import EPOCH_1, Statement
 from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, closings, effects, store
+from ledger_core.storage import assemblies, closings, counters, effects, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
@@ -118,6 +119,7 @@ class _Batch:
     taken: dict[bytes, _Taken]
     known_refs: dict[bytes, int]
     known_proposals: dict[bytes, Proposal]
+    counters: Counters
     assembly: Assembly
     named: Set[bytes]
     """Entries that changes in this batch name, by leaf hash."""
@@ -254,6 +256,7 @@ class Sequencer:
         sealer: Sealer,
     ) -> _Batch:
         named = {leaf for each in admitted for leaf in each.named}
+        numbers = {each.counter for each in admitted if each.counter is not None}
         known, known_effects = self._recall(tx, admitted, named)
         for each in known.values():
             if not edge.constitution.policies.keys() >= set(each.policies):
@@ -269,6 +272,7 @@ class Sequencer:
             },
             known_refs=opened.known_refs,
             known_proposals=known,
+            counters=Counters(counters.find_firsts(tx, self._ledger.ledger_id, numbers)),
             assembly=Assembly(edge.constitution, dict(known), known_effects),
             named=named,
             sealer=sealer,
@@ -376,15 +380,26 @@ class Sequencer:
         leaf = format_entry(Entry(header, each.signed.raw))
         hashed = leaf_hash(leaf)
         author = each.signed.record.author
-        act = Act(index, hashed, batch.received_at, each.kind, author, each.payload, each.amends)
+        repeats = batch.counters.find(each.counter)
+        act = Act(
+            index,
+            hashed,
+            batch.received_at,
+            each.kind,
+            author,
+            each.payload,
+            each.amends,
+            repeats,
+        )
         if each.kind is EPOCH_1:
             _check_fork(batch, each.payload["body"].statement)
         policy = batch.assembly.check(act)
-        check_parties(batch.assembly.constitution, each.signed.record.parties)
-        if policy is not None or is_speech(each.kind):
+        check_parties(batch.assembly.constitution, each.signed.record.parties, index)
+        if policy is not None or is_speech(each.kind) or repeats is not None:
             self._check_can_conclude(batch, index)
         parts = batch.sealer.seal(each)
         batch.assembly.take(act, policy)
+        batch.counters.give(each.counter, hashed)
         if hashed in batch.named:
             batch.assembly.alterations.learn(act)
         batch.entries.append(NewEntry(index, previous, hashed, each.record_id, leaf, parts))
@@ -393,7 +408,7 @@ class Sequencer:
         return _placed(each, taken, batch.received_at, None, is_new=True)
 
     def _check_can_conclude(self, batch: _Batch, index: int) -> None:
-        """Raise unless the service may write the outcome that this record may bring about."""
+        """Raise unless the service may write what this record may make due."""
         constitution = batch.assembly.constitution
         key = constitution.keys.get(self._operator_key)
         stands = constitution.stands_at(self._operator_key, index)
@@ -416,10 +431,8 @@ class Sequencer:
             store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
             reach("sequencer.checkpoint-stored")
             store.move_head(tx, ledger_id, head)
+            self._store_governance(tx, batch)
         assembly = batch.assembly
-        assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
-        changed = assembly.changed.values()
-        assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
         effects.put(tx, ledger_id, assembly.alterations.altered.values())
         if assembly.constitution.closed is not None and edge.constitution.closed is None:
             closings.add(tx, ledger_id, growth.size)
@@ -428,6 +441,16 @@ class Sequencer:
             reach("epoch.before-commit")
         frontier = edge.frontier.extend(leaf_hashes)
         return _Edge(head, frontier, tiles, assembly.constitution), growth
+
+    def _store_governance(self, tx: Transaction, batch: _Batch) -> None:
+        """Store what the batch did to counters, constitution and proposals; nothing is read."""
+        ledger_id, dialect = self._ledger.ledger_id, self._database.dialect
+        assembly, refs = batch.assembly, batch.known_refs
+        given = {counter: refs[leaf] for counter, leaf in batch.counters.given.items()}
+        counters.add(tx, dialect, ledger_id, given)
+        assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
+        changed = assembly.changed.values()
+        assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
 
     # --- after the commit --------------------------------------------------------
 

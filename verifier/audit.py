@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import secrets
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -28,8 +29,10 @@ from verifier import checks, reading
 from verifier.epochs import OpenedEpoch
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
+from verifier.governance import Stamps
 from verifier.repeats import Repeats
 from verifier.segments import Frames, Task, check_files, damage, look_inside, meant_for
+from verifier.streams import Streams
 from verifier.totals import Totals
 from verifier.whole import Whole
 from verifier.workers import run_tasks
@@ -71,6 +74,9 @@ class Verdict:
     epochs: tuple[OpenedEpoch, ...] = ()
     not_judged: int = 0
     """Entries that speak of proposals which the archive does not show."""
+    counters_not_judged: int = 0
+    """Evidence of a number given twice, whose first entry the archive does not show."""
+    has_counters: bool = False
     is_trusted: bool = False
     is_witnessed: bool = False
 
@@ -124,12 +130,12 @@ class Audit:
         signed, checkpoint = self._read_checkpoint(manifest)
         proof = self._read_range_proof(manifest)
         evidence = Evidence(self._options.evidence, proof)
-        with Repeats() as repeats:
-            whole = Whole(self._findings, repeats, evidence)
+        with Repeats() as repeats, Streams() as streams:
+            whole = Whole(self._findings, repeats, streams, evidence)
             self._check_context(manifest, signed, whole, evidence)
             self._check_segments(manifest, proof, whole, evidence)
             self._ran(9)
-            for finding in repeats.findings():
+            for finding in (*repeats.findings(), *streams.findings(manifest.scope.end)):
                 self._findings.add(finding)
         self._check_whole(manifest, proof, checkpoint, whole)
         self._check_trust(signed, checkpoint, whole)
@@ -230,8 +236,9 @@ class Audit:
             signed_record = (entry.record, entry.header.signature)
             look_inside(index, signed_record, origins, frames, self._findings, totals)
             attempt(frames.check_end, index + 1)
-            totals.freeze(self._spreader)
-            whole.add_context(index, entry.header, leaf_hash, totals)
+            stamps = Stamps(index, leaf_hash, array("q", [entry.header.received_at]))
+            totals.freeze(self._spreader, stamps, is_context=True)
+            whole.add_context(index, entry.header, stamps, totals)
 
     def _check_segments(
         self, manifest: Manifest, proof: RangeProof, whole: Whole, evidence: Evidence
@@ -278,6 +285,8 @@ class Audit:
         verdict.proposals = dict(governance.verdicts())
         verdict.equivocations, verdict.not_judged = governance.equivocations, governance.not_judged
         verdict.epochs = tuple(governance.epochs)
+        verdict.counters_not_judged = whole.streams.not_judged
+        verdict.has_counters = whole.streams.has_counters
         pinned, keys = self._options.charter, whole.governance.constitution.keys
         attempt = self._findings.attempt
         attempt(checks.check_root, proof, whole.frontier, checkpoint)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from ledger_core.errors import StandingError
+from ledger_core.errors import DanglingReferenceError, StandingError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
@@ -20,6 +20,7 @@ from ledger_core.merkle.tree import HASH_BYTES
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, is_speech, named_proposals, replay
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.visibility import check_parties, is_party_at
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type
 from ledger_core.records.types.charter import Charter
@@ -29,7 +30,7 @@ from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
 from verifier import checks
 from verifier.epochs import OpenedEpoch, describe_epoch
-from verifier.findings import Findings, Refuted
+from verifier.findings import Findings, Likely, Refuted
 
 Authors = Mapping[tuple[str, str], "array[int]"]
 """Rising indexes of entries by (author, type)."""
@@ -66,8 +67,11 @@ class Stamps:
         at, kind = index - self.start, find_type(type_name)
         if not 0 <= at < len(self.times):
             return Act(index, b"", 0, kind, author, payload)
-        leaf_hash = self.leaf_hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]
-        return Act(index, leaf_hash, self.times[at], kind, author, payload)
+        return Act(index, self.leaf_hash(index), self.times[at], kind, author, payload)
+
+    def leaf_hash(self, index: int) -> bytes:
+        at = (index - self.start) * HASH_BYTES
+        return self.leaf_hashes[at : at + HASH_BYTES]
 
 
 def _parse_log_key(vkey: str) -> LogKey:
@@ -188,12 +192,27 @@ class Governance:
             checks.refute_change(act.index, error)
         self._assembly.constitution = grown
 
+    def judge_parties(self, parties: Mapping[str, array[int]], findings: Findings) -> None:
+        """10: whom records name was a member or key at that index; by party, indexes rise.
+
+        Who was one is one until it was removed or revoked, for good: the last tells of all
+        after the first, and only if it was none the others have to be asked.
+        """
+        for party, indexes in parties.items():
+            asked = (indexes[0], indexes[-1])
+            if not all(is_party_at(self.constitution, party, index) for index in asked):
+                findings.attempt(self._judge_party, party, indexes)
+
+    def _judge_party(self, party: str, indexes: array[int]) -> None:
+        for index in indexes:
+            _check_party(index, party, self.constitution)
+
     # --- the range ---------------------------------------------------------------
 
     def replay(
         self, decrees: list[Decree], authors: Authors, stamps: Stamps, findings: Findings
     ) -> None:
-        """Take the next stretch of entries: judge all authors (10) and all agreements (16)."""
+        """Take the next stretch of entries: judge authors (10) and agreements (16)."""
         waiting = self._may_wait(decrees)
         for act in self._acts(decrees, authors, stamps, waiting):
             try:
@@ -233,6 +252,10 @@ class Governance:
         if assembly.due and act.index != self._due_at:
             self.check_due()
         checks.check_author(act.index, act.author, self.constitution, act.kind)
+        if _is_about_a_stream(act):
+            # Judged where all counters are known (verifier/streams.py). What else is due waits.
+            self._due_at += bool(assembly.due)
+            return
         if self._is_of_something_unseen(act):
             self.not_judged += 1
             if isinstance(act.payload.get("body"), Outcome):
@@ -306,3 +329,17 @@ class Governance:
         except StandingError:
             return False
         return True
+
+
+def _is_about_a_stream(act: Act) -> bool:
+    body = act.payload.get("body")
+    return isinstance(body, Equivocation) and body.kind == "stream"
+
+
+def _check_party(index: int, party: str, constitution: Constitution) -> None:
+    """10: a record names as a party who was a member or had a key at its index."""
+    try:
+        check_parties(constitution, (party,), index)
+    except DanglingReferenceError as error:
+        likely = Likely.BAD_PAYLOAD
+        checks.refute(10, "parties", "members and keys of this ledger", error, likely, index=index)

@@ -68,6 +68,13 @@ def not_proven(verdict: Verdict, options: Options) -> list[str]:
                 f"what {verdict.not_judged} entries say of proposals that are not shown: "
                 "whether these ended as agreed"
             )
+        if verdict.counters_not_judged:
+            gaps.append(
+                f"what {verdict.counters_not_judged} entries say of numbers given twice: the first "
+                "entry with the number is not shown"
+            )
+        if verdict.has_counters and (scope.start or counts.entries_withheld):
+            gaps.append("that no number of a stream was given before, by an entry not shown")
         if (scope.start, scope.end) != (0, scope.size):
             gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
         if counts.entries_withheld:

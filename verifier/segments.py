@@ -93,7 +93,7 @@ def check_segment(source: Source, task: Task) -> Outcome:
         outcome.findings.add(refuted.finding)
     except DamagedError as error:
         outcome.findings.add(damage(error))
-    outcome.totals.freeze(task.spreader)
+    outcome.totals.freeze(task.spreader, outcome.stamps)
     return outcome
 
 
@@ -250,7 +250,7 @@ class Walk:
         if len(leaf_hash) != tree.HASH_BYTES:
             found = "a place without one"
             checks.refute(5, "withheld", "a leaf hash", found, Likely.TRUNCATED, index=self.index)
-        self._outcome.totals.entries_withheld += 1
+        self._outcome.totals.withhold(self.index)
         self._hashes.append(leaf_hash)
         self._times.append(self._outcome.last_time)
         self.index += 1
@@ -349,7 +349,7 @@ def look_inside(
         record = checks.check_record(index, raw, signature, meant_for)
         totals.add_record(index, record)
         kind = checks.check_type(index, record)
-        totals.authors[record.author, record.type].append(index)
+        totals.add_standing(index, kind, record)
         if frames.is_broken:
             return
         checks.check_parts(index, kind, record, parts)

@@ -7,8 +7,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from ledger_core.formats.record import Record
-from verifier.governance import Decree
-from verifier.repeats import Spread, spread
+from ledger_core.policy.streams import counter_of
+from ledger_core.records.model import RecordType
+from ledger_core.records.types.equivocation import Equivocation
+from verifier.buckets import Spread
+from verifier.governance import Decree, Stamps
+from verifier.repeats import spread
+from verifier.streams import WITHHELD, Counted, count
 
 
 def _new_array() -> array[int]:
@@ -26,9 +31,13 @@ class Totals:
     authors: dict[tuple[str, str], array[int]] = field(
         default_factory=lambda: defaultdict(_new_array)
     )
+    parties: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_new_array))
     decrees: list[Decree] = field(default_factory=list)
     ids: Spread = ()
     """All ids, once frozen."""
+    counted: Counted = field(default_factory=Counted)
+    """All counters of streams, once frozen."""
+    _counters: dict[int, bytes] = field(default_factory=dict)
     _ids: list[str] = field(default_factory=list)
     _indexes: array[int] = field(default_factory=_new_array)
 
@@ -38,8 +47,35 @@ class Totals:
         self._ids.append(record.id)
         self._indexes.append(index)
 
-    def freeze(self, spreader: int) -> None:
+    def add_standing(self, index: int, kind: RecordType, record: Record) -> None:
+        """Note who wrote a record of a known type, whom it names, and how it is numbered."""
+        self.authors[record.author, record.type].append(index)
+        for party in record.parties:
+            self.parties[party].append(index)
+        counter = counter_of(kind, record)
+        if counter is not None:
+            self._counters[index] = counter
+
+    def withhold(self, index: int) -> None:
+        """Count an entry that is not shown; nobody knows its counter."""
+        self.entries_withheld += 1
+        self._counters[index] = WITHHELD
+
+    def freeze(self, spreader: int, stamps: Stamps | None, *, is_context: bool = False) -> None:
         """Become what the whole takes, which can be pickled; nothing is added after this."""
-        self.authors = dict(self.authors)
+        self.authors, self.parties = dict(self.authors), dict(self.parties)
         self.ids = spread(self._ids, self._indexes, spreader)
         self._ids, self._indexes = [], _new_array()
+        if stamps is not None:
+            evidence = [index for index, _ in self.evidence()]
+            self.counted = count(self._counters, stamps, evidence, spreader, is_context=is_context)
+        self._counters = {}
+
+    def evidence(self) -> list[tuple[int, Equivocation]]:
+        """Return what says that a counter was given twice, each with its index."""
+        bodies = ((each.index, each.payload.get("body")) for each in self.decrees)
+        return [
+            (index, body)
+            for index, body in bodies
+            if isinstance(body, Equivocation) and body.kind == "stream"
+        ]

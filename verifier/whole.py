@@ -5,7 +5,6 @@ Holds the tree's right edge, the keys, counts and the last entry: nothing that g
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from verifier.findings import Findings
 from verifier.governance import Governance, Stamps
 from verifier.repeats import Repeats
 from verifier.segments import Outcome
+from verifier.streams import Streams
 from verifier.totals import Totals
 
 
@@ -36,8 +36,11 @@ class Last:
 class Whole:
     """The log so far."""
 
-    def __init__(self, findings: Findings, repeats: Repeats, evidence: Evidence) -> None:
+    def __init__(
+        self, findings: Findings, repeats: Repeats, streams: Streams, evidence: Evidence
+    ) -> None:
         self._findings, self._repeats, self._evidence = findings, repeats, evidence
+        self.streams = streams
         self.governance = Governance()
         self.frontier = tree.Frontier()
         self.charter: str | None = None
@@ -46,18 +49,23 @@ class Whole:
         self._by_type: Counter[str] = Counter()
         self._last = Last()
 
-    def add_context(self, index: int, header: Header, leaf_hash: bytes, totals: Totals) -> None:
+    def add_context(self, index: int, header: Header, stamps: Stamps, totals: Totals) -> None:
         """Take the next earlier entry; its parts and type count in no total (13)."""
         self.context += 1
+        leaf_hash = stamps.leaf_hashes
         self._join(index, header, leaf_hash)
         self._last = Last(index, leaf_hash, header.received_at)
         self._repeats.add(totals.ids)
-        stamps = Stamps(index, leaf_hash, array("q", [header.received_at]))
         self.governance.replay_context(totals.decrees, stamps, self._findings)
+        self.governance.judge_parties(totals.parties, self._findings)
+        # What evidence from before the range is about, the range does not show.
+        self.streams.take(index, totals.counted, ())
 
     def start(self, proof: RangeProof) -> None:
         """Go on at the first entry of the range."""
         self.frontier = proof.before()
+        if proof.start > 0:
+            self.streams.allow_gaps()
 
     def add_segment(self, outcome: Outcome) -> None:
         """Take the next segment."""
@@ -71,8 +79,12 @@ class Whole:
         stamps = outcome.stamps or Stamps(task.start)
         if totals.entries_withheld:
             self.governance.allow_gaps()
+        if totals.entries_withheld or outcome.stamps is None:
+            self.streams.allow_gaps()
         self.governance.replay(totals.decrees, totals.authors, stamps, self._findings)
         self._check_forks(totals, stamps)
+        self.governance.judge_parties(totals.parties, self._findings)
+        self._take_counters(outcome, stamps)
         self._grow(outcome)
         self.entries += outcome.entries
         self._present += totals.present
@@ -90,6 +102,17 @@ class Whole:
                 before = stamps.hashes()[: decree.index - stamps.start]
                 roots[decree.index] = self.frontier.extend(before).root()
         self.governance.check_forks(roots, self._findings)
+
+    def _take_counters(self, outcome: Outcome, stamps: Stamps) -> None:
+        """Collect counters, and evidence about them with the leaf hash before it (16)."""
+        named = outcome.first.previous if outcome.first is not None else b""
+        evidence = [
+            (index, body, stamps.leaf_hash(index - 1) if index > stamps.start else named)
+            for index, body in outcome.totals.evidence()
+        ]
+        last, counted = outcome.task.end - 1, outcome.totals.counted
+        for finding in self.streams.take(last, counted, evidence):
+            self._findings.add(finding)
 
     def _join(self, index: int, header: Header, leaf_hash: bytes) -> None:
         """Check 6 at a seam; the first entry of all is the charter."""

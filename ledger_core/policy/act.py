@@ -10,7 +10,8 @@ from ledger_core.records.model import Payload, RecordType
 class Act(msgspec.Struct, frozen=True):
     """An entry, as far as governance looks at it. ``received_at`` in ms.
 
-    ``amends``: the leaf hash of the version it amends, if it does.
+    ``amends``: the leaf hash of the version it amends, if it does. ``repeats``: that of the first
+    entry with its author's counter, if that is another one.
     """
 
     index: int
@@ -20,3 +21,4 @@ class Act(msgspec.Struct, frozen=True):
     author: str
     payload: Payload
     amends: str | None = None
+    repeats: bytes | None = None

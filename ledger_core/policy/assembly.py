@@ -22,6 +22,7 @@ from ledger_core.policy.changes import Change
 from ledger_core.policy.constitution import Constitution, Waiting
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal, Ruling
+from ledger_core.policy.streams import evidence_of
 from ledger_core.records.model import Payload, RecordType
 from ledger_core.records.rules import Policy, hash_policy
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
@@ -186,6 +187,8 @@ class Assembly:
         """Let ``act``, which was checked, be the next entry; what must follow is in ``due``."""
         if self.due:
             self.due.popleft()
+        if act.repeats is not None:
+            self.due.appendleft(evidence_of(act.repeats, act.leaf_hash))
         if act.kind.is_constitutional:
             self.constitutional.append(act.index)
         change = changes.read_change(act.kind, act.payload, act.amends)

@@ -266,14 +266,23 @@ def _parties(constitution: Constitution, subject: Subject) -> frozenset[str]:
 # --- parties of a record ---------------------------------------------------------
 
 
-def check_parties(constitution: Constitution, parties: Iterable[str]) -> None:
-    """Raise unless every party is a member of the ledger or a key that was not revoked."""
+def check_parties(constitution: Constitution, parties: Iterable[str], index: int) -> None:
+    """Raise unless each was, at ``index``, a member not removed or a key not revoked.
+
+    ``constitution`` is of that index or any later one.
+    """
     for party in parties:
-        if party.startswith(ids.KEY_PREFIX):
-            key = constitution.keys.get(party)
-            is_known = key is not None and key.revoked is None
-        else:
-            member = constitution.members.get(party)
-            is_known = member is not None and member.now.status != "removed"
-        if not is_known:
+        if not is_party_at(constitution, party, index):
             raise DanglingReferenceError(f"{party} is no member or key of this ledger")
+
+
+def is_party_at(constitution: Constitution, party: str, index: int) -> bool:
+    """Say whether a record at ``index`` may name this party."""
+    if party.startswith(ids.KEY_PREFIX):
+        key = constitution.keys.get(party)
+        if key is None or key.since >= index:
+            return False
+        return key.revoked is None or key.revoked >= index
+    member = constitution.members.get(party)
+    spell = None if member is None else member.at(index)
+    return spell is not None and spell.status != "removed"

@@ -7,9 +7,8 @@ the verifier computes the same from the entries alone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, exists, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, exists, func, select, update
 
 from ledger_core import ids
 from ledger_core.errors import IntegrityError
@@ -42,7 +41,6 @@ _MOVE_PROPOSAL = Prepared(
     .where(_p.ledger_id == _LEDGER, _p.index == bindparam("at", type_=BigInteger))
     .values({name: bindparam(name) for name in ("bundle", "outcome", "verdict")})
 )
-_ADD_PROPOSAL = Prepared(insert(t.proposals))
 _READ_CONSTITUTIONAL = Prepared(
     select(_c.index)
     .where(
@@ -131,45 +129,44 @@ def put_proposals(
     known: Mapping[bytes, Proposal],
 ) -> None:
     """Write what an append made of proposals; ``known`` is how they were found."""
-    voices: list[tuple[Any, ...]] = []
+    new: list[Row] = []
+    voices: list[Row] = []
     for each in changed:
         before = known.get(each.leaf_hash)
         if before is None:
-            _ADD_PROPOSAL.run(tx, **_values(ledger_id, each))
-        else:
+            new.append(_proposal_row(ledger_id, each))
+        elif _state(before) != _state(each):
+            bundle, outcome, verdict = _state(each)
             _MOVE_PROPOSAL.run(
                 tx,
                 ledger=ledger_id,
                 at=each.index,
-                bundle=each.bundle,
-                outcome=each.outcome,
-                verdict=each.verdict,
+                bundle=bundle,
+                outcome=outcome,
+                verdict=verdict,
             )
         heard = len(before.voices) if before is not None else 0
         voices += [_voice_row(ledger_id, each, voice) for voice in each.voices[heard:]]
-    if voices:
-        dialect.insert_many(tx, t.voices, voices)
+    for table, rows in ((t.proposals, new), (t.voices, voices)):
+        if rows:
+            dialect.insert_many(tx, table, rows)
 
 
-def _values(ledger_id: int, proposal: Proposal) -> dict[str, Any]:
-    return {
-        "ledger_id": ledger_id,
-        "index": proposal.index,
-        "leaf_hash": proposal.leaf_hash,
-        "author": proposal.author,
-        "member": proposal.member,
-        "type": proposal.type,
-        "policies": b"".join(proposal.policies),
-        "ends_at": proposal.ends_at,
-        "parts": b"".join(proposal.parts),
-        "bundle": proposal.bundle,
-        "outcome": proposal.outcome,
-        "verdict": proposal.verdict,
-        "change": format_change(proposal.change) if proposal.change is not None else None,
-    }
+def _state(proposal: Proposal) -> tuple[bytes | None, int | None, str | None]:
+    """Return what may still change in a proposal's row."""
+    return proposal.bundle, proposal.outcome, proposal.verdict
 
 
-def _voice_row(ledger_id: int, proposal: Proposal, voice: Voice) -> tuple[Any, ...]:
+def _proposal_row(ledger_id: int, proposal: Proposal) -> Row:
+    return (
+        ledger_id, proposal.index, proposal.leaf_hash, proposal.author, proposal.member,
+        proposal.type, b"".join(proposal.policies), proposal.ends_at, b"".join(proposal.parts),
+        proposal.bundle, proposal.outcome, proposal.verdict,
+        None if proposal.change is None else format_change(proposal.change),
+    )  # fmt: skip
+
+
+def _voice_row(ledger_id: int, proposal: Proposal, voice: Voice) -> Row:
     roles = " ".join(sorted(voice.roles))
     return (
         ledger_id, proposal.index, voice.index, voice.leaf_hash, voice.key, voice.member, roles,

@@ -4,7 +4,7 @@
 enforces (migrations/). ``payloads`` may also be deleted, by erasure. ``heads`` moves with
 every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and ``voices`` are
 filled inside the append transaction: which entries say who may do what, what is proposed, and
-what was said of it.
+what was said of it. So is ``counters``: to which entry an author first gave a number of a stream.
 
 ``effects`` has a row for each entry of which something holds beside what it says: what amended,
 redacted, held or erased it; and for each amendment and each order to erase.
@@ -169,6 +169,15 @@ effects = Table(
     ),
 )
 
+counters = Table(
+    "counters",
+    metadata,
+    _ledger(),
+    Column("counter", LargeBinary, primary_key=True),
+    Column("index", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 closings = Table(
     "closings",
     metadata,
@@ -262,6 +271,7 @@ APPEND_ONLY = (
     constitutional,
     voices,
     epochs,
+    counters,
     cosignatures,
     witnessed,
     equivocations,

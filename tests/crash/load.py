@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import count as count_up
 from pathlib import Path
 from typing import IO, Final
 
@@ -96,12 +97,22 @@ def shares(work: Work, origin: str) -> Iterator[Iterator[Submission]]:
     """Give each thread its part of the records to append."""
     counts = [work.count // THREADS + (n < work.count % THREADS) for n in range(THREADS)]
     author = Author(origin, AUTHOR)
-    yield from (fresh(author, work.name, count or (0 if work.count else 2**62)) for count in counts)
+    if work.count == 0:
+        yield from (numbered(author, work.name) for _ in counts)
+    else:
+        yield from (fresh(author, work.name, count) for count in counts)
     yield common(author, work.shared)
 
 
 def fresh(author: Author, name: str, count: int) -> Iterator[Submission]:
     return (author.note({"from": name, "n": n, "text": "x" * (n % 300)}) for n in range(count))
+
+
+def numbered(author: Author, name: str) -> Iterator[Submission]:
+    """Make notes without end, of which each thread numbers some as the others do."""
+    for n in count_up():
+        stream = (name, n) if n % 3 == 0 else None
+        yield author.note({"from": name, "n": n, "text": "x" * (n % 300)}, stream=stream)
 
 
 def common(author: Author, count: int) -> Iterator[Submission]:

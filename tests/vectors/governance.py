@@ -6,6 +6,7 @@ Keys are short names and signatures are left out: they were checked before gover
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.vectors.build import Case, accept, refuse
 from tests.vectors.governance_refusals import CODES, REFUSED
@@ -242,6 +243,53 @@ def _() -> Story:
     for each in list(story.steps[-1]["due"]):
         story.act(each["type"], OPERATOR, each["body"])
     story.steps[-2] = {"due": [{"type": "outcome/1", "body": story.acts[-1]["body"]}]}
+    return story
+
+
+@told("a number given twice is evidence, each time against the first entry that has it")
+def _() -> Story:
+    story = Story()
+    first = story.act("note/1", agent("acme"), numbered=("run", 7))
+    story.act("note/1", agent("acme"), numbered=("run", 8))
+    for _ in range(2):
+        story.repeats(first, story.act("note/1", agent("acme"), numbered=("run", 7)))
+    return story
+
+
+@told("numbers of other streams and other keys contradict nothing; some types are not counted")
+def _() -> Story:
+    story = Story()
+    story.act("note/1", agent("acme"), numbered=("run", 7))
+    story.act("note/1", agent("birch"), numbered=("run", 7))
+    story.act("note/1", agent("acme", 2), numbered=("run", 7))
+    story.act("note/1", agent("acme"), numbered=("walk", 7))
+    for number in (1, 2):
+        lost = {"action": "revoke", "key": agent("acme", number), "reason": "lost"}
+        story.act("key/1", steward("acme"), lost, numbered=("run", 7))
+    return story
+
+
+@told("evidence about a number comes before whatever else the same entry makes due")
+def _() -> Story:
+    story = Story(POLICY)
+    first = story.act("note/1", agent("birch"), waits=POLICY, numbered=("run", 1))
+    note = story.note()
+    story.endorse(note, agent("birch", 2), "reject")
+    story.now_ms += DAY_MS
+    second = story.endorse(note, agent("birch"))
+    story.acts[-1] |= {"stream": "run", "n": 1}
+    due: list[dict[str, Any]] = [
+        {"type": "equivocation/1", "body": {"kind": "stream", "first": first, "second": second}},
+        {
+            "type": "equivocation/1",
+            "body": {"kind": "endorsement", "first": story.acts[3]["leaf_hash"], "second": second},
+        },
+        {"type": "outcome/1", "body": story.outcome(note, "expired", "time")},
+    ]
+    story.steps[-1]["due"] = due
+    for each in due:
+        story.act(each["type"], OPERATOR, each["body"])
+    story.steps[-3:-1] = [{"due": due[1:]}, {"due": due[2:]}]
     return story
 
 

@@ -419,14 +419,19 @@ def _hash_policies(given: Given) -> str:
 
 def _assemble(given: Given) -> list[Case]:
     """Tell a history; say under what each entry waits, and what is due behind it."""
-    assembly = Assembly(Constitution(), {})
+    assembly, firsts = Assembly(Constitution(), {}), dict[object, bytes]()
     steps = []
     for index, shown in enumerate(given["acts"]):
         kind = find_type(shown["type"])
         payload = {"body": msgspec.convert(shown["body"], kind.parts["body"].schema)}
         leaf_hash = ids.parse_digest(shown["leaf_hash"])
         received_at = clock.parse_time(shown["received_at"])
-        act = Act(index, leaf_hash, received_at, kind, shown["author"], payload)
+        first = leaf_hash
+        if "stream" in shown and not kind.is_constitutional:
+            counter = shown["author"], shown["stream"], shown["n"]
+            first = firsts.setdefault(counter, leaf_hash)
+        repeats = None if first == leaf_hash else first
+        act = Act(index, leaf_hash, received_at, kind, shown["author"], payload, repeats=repeats)
         try:
             policy = assembly.check(act)
         except StandingError:

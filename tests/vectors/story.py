@@ -84,7 +84,14 @@ class Story:
         founding = {"kind": kind, "keys": keys, "members": members, "policies": list(policies)}
         self.act("charter/1", OPERATOR, {"origin": "o", "log_key": "log", **founding, **charter})
 
-    def act(self, kind: str, author: str, body: Any = None, waits: Body | None = None) -> str:
+    def act(
+        self,
+        kind: str,
+        author: str,
+        body: Any = None,
+        waits: Body | None = None,
+        numbered: tuple[str, int] | None = None,
+    ) -> str:
         """Append an entry, and say under which policy it waits; return its leaf hash."""
         leaf_hash = digest(b"entry %d" % len(self.acts))
         self.acts.append(
@@ -96,6 +103,8 @@ class Story:
                 "body": {} if body is None else body,
             }
         )
+        if numbered is not None:
+            self.acts[-1] |= {"stream": numbered[0], "n": numbered[1]}
         self.steps.append({} if waits is None else {"waits_under": hash_policy(waits)})
         if waits is not None:
             self.promise(leaf_hash, waits)
@@ -142,6 +151,9 @@ class Story:
 
     def contradicts(self, first: str, second: str) -> None:
         self.follows("equivocation/1", {"kind": "endorsement", "first": first, "second": second})
+
+    def repeats(self, first: str, second: str) -> None:
+        self.follows("equivocation/1", {"kind": "stream", "first": first, "second": second})
 
     def follows(self, kind: str, body: Body) -> None:
         self.steps[-1].setdefault("due", []).append({"type": kind, "body": body})

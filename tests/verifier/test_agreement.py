@@ -209,3 +209,50 @@ def test_a_range_that_begins_in_mid_vote_says_what_it_cannot_judge() -> None:
     verdict = audit(log.archive(proposal + 1))
     assert not verdict.findings.has("fail")
     assert verdict.not_judged == 3
+
+
+# --- parties (10) ------------------------------------------------------------------
+
+
+def to(log: Shared, *parties: str) -> int:
+    return log.note({"n": len(log.leaves)}, AGENTS["acme"], parties=tuple(sorted(parties)))
+
+
+def test_a_record_that_names_nobodys_member_or_key_as_a_party_is_found() -> None:
+    log = Shared.of_three()
+    to(log, "acme", "cobalt", name_of(STEWARDS["birch"]))
+    assert failing(log) == []
+    for stranger in ("dune", name_of(key(99))):
+        log = Shared.of_three()
+        to(log, "acme")
+        assert failing(log)[:1] == []
+        wrong = to(log, "acme", stranger)
+        to(log, stranger)
+        assert failing(log) == [(10, wrong)]
+
+
+def test_parties_are_judged_by_what_stood_at_that_index() -> None:
+    log = Shared.of_three()
+    early = to(log, name_of(key(50)))
+    log.register(key(50))
+    to(log, name_of(key(50)), "cobalt")
+    log.append("member/1", {"action": "suspend", "member": "cobalt"}, log.operator)
+    to(log, "cobalt")
+    log.append("member/1", {"action": "remove", "member": "cobalt"}, log.operator)
+    log.revoke(key(50))
+    assert failing(log) == [(10, early)]
+    late = Shared.of_three()
+    to(late, "cobalt")
+    late.append("member/1", {"action": "remove", "member": "cobalt"}, late.operator)
+    first_late = to(late, "cobalt")
+    to(late, "cobalt")
+    assert failing(late) == [(10, first_late)]
+    assert failing(late, first_late) == [(10, first_late)]
+
+
+def test_parties_of_entries_shown_for_context_are_judged_too() -> None:
+    log = Shared.of_three()
+    body = {"action": "grant", "member": "acme", "role": "auditor"}
+    wrong = log.append("member/1", body, log.operator, parties=("dune",))
+    start = to(log, "acme")
+    assert failing(log, start) == [(10, wrong)]

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from ledger_core import ids
-from verifier import repeats
-from verifier.repeats import BUCKETS, Repeats, spread
+from verifier import buckets
+from verifier.buckets import BUCKETS
+from verifier.repeats import Repeats, spread
 
 SPREADER = random.Random(7).getrandbits(128) | 1
 
@@ -29,11 +30,11 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
     assert found([([], [])]) == []
 
 
-@pytest.mark.parametrize("run_bytes", [1, 5_000, repeats.RUN_BYTES])
+@pytest.mark.parametrize("run_bytes", [1, 5_000, buckets.RUN_BYTES])
 def test_each_repetition_is_found_with_the_first_entry_of_its_id_in_runs_of_any_size(
     run_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repeats, "RUN_BYTES", run_bytes)
+    monkeypatch.setattr(buckets, "RUN_BYTES", run_bytes)
     names = [ids.new_record_id() for _ in range(3_000)]
     names[1_500], names[2_999] = names[7], names[7]
     names[701] = names[700]
@@ -55,7 +56,7 @@ def test_ids_of_the_same_millisecond_or_tail_are_spread_over_all_buckets() -> No
 
 
 def test_the_ids_of_many_entries_are_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "RUN_BYTES", 100_000)
+    monkeypatch.setattr(buckets, "RUN_BYTES", 100_000)
     form = "019ac0de-5a00-7000-8000-{:012x}"
     stretches = [range(at, at + 1_000) for at in range(0, 60_000, 1_000)]
     items = [spread([form.format(n) for n in each], each, SPREADER) for each in stretches]

@@ -63,7 +63,9 @@ def gaps() -> Iterator[str]:
     log.note({"n": 7})
     for made in (log.archive(2, 9, withheld=WITHHELD), log.archive()):
         yield from report.not_proven(audit(made), Options(archive=Path("archive.zip")))
-    voices = replace(audit(log.archive(2, 9)), not_judged=2)
+    voices = replace(
+        audit(log.archive(2, 9)), not_judged=2, counters_not_judged=1, has_counters=True
+    )
     assert voices.manifest is not None
     counts = msgspec.structs.replace(voices.manifest.counts, entries_withheld=1)
     voices.manifest = msgspec.structs.replace(voices.manifest, counts=counts)

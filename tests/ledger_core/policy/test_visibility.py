@@ -221,12 +221,12 @@ def test_a_member_that_was_removed_still_sees_that_it_was() -> None:
 
 def test_a_party_is_a_member_or_key_that_the_ledger_knows() -> None:
     log = a_log()
-    check_parties(log.constitution, ["acme", agent("birch")])
+    check_parties(log.constitution, ["acme", agent("birch")], len(log.acts))
     log.append(MEMBER_1, steward("acme"), Remove("cobalt"))
     log.append(KEY_1, OPERATOR_KEY, Revoke(agent("acme"), "lost"))
     for party in ("cobalt", "dune", agent("acme"), agent("dune")):
         with pytest.raises(DanglingReferenceError):
-            check_parties(log.constitution, [party])
+            check_parties(log.constitution, [party], len(log.acts))
 
 
 # --- laws ------------------------------------------------------------------------
