@@ -390,6 +390,7 @@ class Sequencer:
             each.payload,
             each.amends,
             repeats,
+            tuple(each.signed.record.payload),
         )
         if each.kind is EPOCH_1:
             _check_fork(batch, each.payload["body"].statement)

@@ -11,7 +11,8 @@ class Act(msgspec.Struct, frozen=True):
     """An entry, as far as governance looks at it. ``received_at`` in ms.
 
     ``amends``: the leaf hash of the version it amends, if it does. ``repeats``: that of the first
-    entry with its author's counter, if that is another one.
+    entry with its author's counter, if that is another one. ``parts``: what its payload consists
+    of by its record, whether or not any of it is still there.
     """
 
     index: int
@@ -22,3 +23,4 @@ class Act(msgspec.Struct, frozen=True):
     payload: Payload
     amends: str | None = None
     repeats: bytes | None = None
+    parts: tuple[str, ...] = ()

@@ -123,4 +123,4 @@ class Alterations:
 
 
 def _fresh(act: Act) -> Effect:
-    return Effect(act.index, act.leaf_hash, act.kind.name, act.author)
+    return Effect(act.index, act.leaf_hash, act.kind.name, act.author, act.parts)

@@ -16,8 +16,8 @@ from ledger_core.errors import StandingError
 from ledger_core.policy import epochs
 from ledger_core.policy.constitution import Constitution, KeyStanding, Member, Spell
 from ledger_core.records.model import Payload, RecordType
-from ledger_core.records.registry import find_type
-from ledger_core.records.rules import EVERY_TYPE, Policy, hash_policy
+from ledger_core.records.registry import ALL, find_type
+from ledger_core.records.rules import AMENDS, EVERY_TYPE, Policy, hash_policy
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
@@ -74,8 +74,8 @@ _INDEPENDENT = ("consortium", "local")
 def policy_over(constitution: Constitution, kind: RecordType, payload: Payload) -> Policy | None:
     """Return the policy under which a record waits, or None if it takes effect at once.
 
-    A policy is changed under the one in force for the types it governs; for types that have
-    none, under the one for ``policy/1``, if there is one. Types for which that is not the same
+    A policy is changed under the one in force for what it governs; where there is none, under
+    the one for ``policy/1``, if there is one. Types for which that is not the same
     are changed one by one: those who agree on notes do not decide for members in passing.
     """
     if kind.name in UNGOVERNABLE or kind is EPOCH_1:
@@ -83,11 +83,31 @@ def policy_over(constitution: Constitution, kind: RecordType, payload: Payload) 
     if kind is not POLICY_1:
         return constitution.policy_for(kind.name)
     changed = _changed_types(payload["body"])
-    general = constitution.governing.get(POLICY_1.name)
-    first, *others = {constitution.governing.get(name, general) for name in changed}
+    first, *others = {each for name in changed for each in _now_over(constitution, name)}
     if others:
         raise StandingError("these types have different policies: change them one by one")
     return None if first is None else constitution.policies[first]
+
+
+def _now_over(constitution: Constitution, topic: str) -> set[bytes | None]:
+    """Return the policies whose say a policy for this topic would take over; None: nobody's.
+
+    What has none of its own may be under another all the same: amendments of notes under that
+    for all amendments, or for notes.
+    """
+    governing = constitution.governing
+    general = governing.get(POLICY_1.name)
+    if topic in governing:
+        return {governing[topic]}
+    change, colon, type_name = topic.partition(":")
+    if colon:
+        return {constitution.policy_over(change, type_name) or general}
+    if topic != AMENDS:
+        return {general}
+    types = {kind.name for kind in ALL if not kind.is_governance}
+    return {general} | {
+        governing[name] for name in types & governing.keys() if f"{AMENDS}:{name}" not in governing
+    }
 
 
 def _changed_types(change: SetPolicy | LiftPolicy) -> tuple[str, ...]:
@@ -304,7 +324,7 @@ def _set_mutability(
     setting = change.setting
     if setting.type != EVERY_TYPE and find_type(setting.type).is_governance:
         raise StandingError(f"{setting.type} is governance, of which nothing changes")
-    if constitution.mutability_at(setting.type, at).for_ever:
+    if constitution.mutability_at(setting.type, at + 1).for_ever:
         raise StandingError(f"the mutability of {setting.type} was set for ever")
     history = constitution.mutability.get(setting.type, ())
     constitution.mutability[setting.type] = (*history, (at, setting))

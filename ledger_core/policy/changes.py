@@ -108,19 +108,11 @@ def policy_over(
 ) -> Policy | None:
     """Return the policy that a change waits under; raise if its targets have different ones."""
     topic = topic_of(change)
-    found = {_policy_for(constitution, topic, target.type) for target in targets}
+    found = {constitution.policy_over(topic, target.type) for target in targets}
     if len(found) != 1:
         raise StandingError("these entries have different policies: change them one by one")
     policy_hash = found.pop()
     return None if policy_hash is None else constitution.policies[policy_hash]
-
-
-def _policy_for(constitution: Constitution, topic: str, type_name: str) -> bytes | None:
-    own = (type_name,) if topic == AMENDS else ()
-    for name in (f"{topic}:{type_name}", topic, *own):
-        if name in constitution.governing:
-            return constitution.governing[name]
-    return None
 
 
 def check_right(
@@ -193,6 +185,8 @@ def _is_own(constitution: Constitution, author: str, target: Effect) -> bool:
 
 def check_retention(constitution: Constitution, order: Retention, now_ms: int, index: int) -> None:
     """Raise :class:`StandingError` unless the schedule in force says what is to go."""
+    if find_type(order.type).is_governance:
+        raise StandingError(f"{order.type} is governance, of which nothing is erased")
     keep_s = constitution.mutability_at(order.type, index).keep_s.get(order.part)
     if keep_s is None:
         raise StandingError(f"nothing says how long {order.part} of {order.type} is kept")
@@ -217,14 +211,25 @@ def apply(
     """Return the targets as the change leaves them; raise :class:`StandingError` if it cannot.
 
     ``sinces``: where each target took effect itself, if it did. ``by``: the change's leaf hash.
+    What took effect at ``at`` itself, as one of a bundle, came before it.
     """
     moved = list(_move(change, targets, sinces, by, at))
     if all(old == new for old, new in zip(targets, moved, strict=True)):
         raise StandingError("they all stand like that already")
-    for effect in moved:
-        if effect.changes > limits.CHANGES_OF_AN_ENTRY:
-            raise StandingError(f"entry {effect.index} was changed too often")
+    if _begins(change):
+        for effect in moved:
+            if effect.changes > limits.CHANGES_OF_AN_ENTRY:
+                raise StandingError(f"entry {effect.index} was changed too often")
     return moved
+
+
+def _begins(change: Change) -> bool:
+    """Say whether a change may be made for ever; what ends one can always be, and erasure."""
+    match change:
+        case Hold(action="release") | Unredact() | Erasure():
+            return False
+        case _:
+            return True
 
 
 def _move(
@@ -270,7 +275,7 @@ def _roll_back(
     if target.original is not None:
         raise StandingError("a rollback names first versions, not amendments")
     since = sinces[target.leaf_hash]
-    then, now = target.version_at(since, to), target.version_at(since, at)
+    then, now = target.version_at(since, to), target.version_at(since, at + 1)
     if then == now:
         return target
     return replace(target, moves=(*target.moves, Move(at, then, by)))
@@ -278,18 +283,19 @@ def _roll_back(
 
 def _hold(target: Effect, change: Hold, by: bytes, at: int) -> Effect:
     is_held = change.action == "hold"
-    if (change.case in target.cases_at(at)) == is_held:
+    if (change.case in target.cases_at(at + 1)) == is_held:
         raise StandingError(f"entry {target.index}: {change.case} holds it already, or does not")
     holding = Holding(at, change.case, is_held, by)
     return replace(target, holdings=(*target.holdings, holding))
 
 
 def _erase(target: Effect, parts: Iterable[str], by: bytes, at: int) -> Effect:
-    cases = target.cases_at(at)
+    cases = target.cases_at(at + 1)
     if cases:
         raise StandingError(f"entry {target.index} is held by {', '.join(sorted(cases))}")
-    erased = target.erased_at(at)
+    erased = target.erased_at(at + 1)
     for part in parts:
+        _check_part(target, part)
         if part in erased:
             raise StandingError(f"{part} of entry {target.index} is erased already")
     gone = tuple(Gone(at, part, by) for part in parts)
@@ -299,11 +305,21 @@ def _erase(target: Effect, parts: Iterable[str], by: bytes, at: int) -> Effect:
 def _veil(
     target: Effect, parts: Iterable[str], roles: frozenset[str] | None, by: bytes, at: int
 ) -> Effect:
-    hidden = target.veils_at(at)
-    if roles is None and any(part not in hidden for part in parts):
-        raise StandingError(f"a part of entry {target.index} is not redacted")
-    veils = tuple(Veil(at, part, roles, by) for part in parts)
+    hidden = target.veils_at(at + 1)
+    veils: list[Veil] = []
+    for part in parts:
+        _check_part(target, part)
+        if roles is None and part not in hidden:
+            raise StandingError(f"{part} of entry {target.index} is not redacted")
+        if roles is None or part not in hidden or hidden[part].visible_to != roles:
+            veils.append(Veil(at, part, roles, by))
     return replace(target, veils=(*target.veils, *veils))
+
+
+def _check_part(target: Effect, part: str) -> None:
+    """Nobody shall believe a part gone, or hidden, because its name was misspelt."""
+    if part not in target.parts:
+        raise StandingError(f"entry {target.index} has no part {part}")
 
 
 # --- refusals ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Literal
 from ledger_core.errors import ClosedError, StandingError
 from ledger_core.records.model import Payload, RecordType, Role
 from ledger_core.records.rules import (
+    AMENDS,
     EVERY_MEMBER,
     EVERY_TYPE,
     IMMUTABLE,
@@ -136,6 +137,14 @@ class Constitution:
         """Return the policy in force for a record type, if it has one."""
         policy_hash = self.governing.get(type_name)
         return None if policy_hash is None else self.policies[policy_hash]
+
+    def policy_over(self, change: str, type_name: str) -> bytes | None:
+        """Return the hash of the policy over a change, as topics call it, of entries of a type."""
+        own = (type_name,) if change == AMENDS else ()
+        for topic in (f"{change}:{type_name}", change, *own):
+            if topic in self.governing:
+                return self.governing[topic]
+        return None
 
     @property
     def origin(self) -> str:

@@ -58,7 +58,9 @@ class Gone:
 
 @dataclass(frozen=True)
 class Effect:
-    """What holds of one entry. ``original``: of an amendment, the leaf hash of the first version.
+    """What holds of one entry. ``parts``: those its record commits to.
+
+    ``original``: of an amendment, the leaf hash of the first version.
 
     ``ordered_at``, ``done_at``: of an order to erase, where it took effect and where it was done.
     """
@@ -67,6 +69,7 @@ class Effect:
     leaf_hash: bytes
     type: str
     author: str
+    parts: tuple[str, ...] = ()
     original: bytes | None = None
     moves: tuple[Move, ...] = ()
     veils: tuple[Veil, ...] = ()

@@ -153,11 +153,13 @@ class Subject(msgspec.Struct, frozen=True):
     type: str
     author: str
     parties: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class _Said(msgspec.Struct):
     type: str
     author: str
+    payload: dict[str, msgspec.Raw]
     parties: tuple[str, ...] = ()
 
 
@@ -170,7 +172,7 @@ def read_subject(index: int, leaf: bytes) -> Subject:
         said = _SAID.decode(look_into(leaf)[1])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(f"entry {index}: {error}", index=index) from None
-    return Subject(index, said.type, said.author, said.parties)
+    return Subject(index, said.type, said.author, said.parties, tuple(said.payload))
 
 
 def entry_circle(constitution: Constitution, subject: Subject) -> Circle:

@@ -112,7 +112,7 @@ def _make(tx: Transaction, ledger_id: int, leaf_hashes: Collection[bytes]) -> di
         for entry in store.read_entries(tx, ledger_id, part, with_payload=False):
             subject = read_subject(entry.index, entry.leaf)
             made[entry.leaf_hash] = Effect(
-                entry.index, entry.leaf_hash, subject.type, subject.author
+                entry.index, entry.leaf_hash, subject.type, subject.author, subject.parts
             )
     return made
 

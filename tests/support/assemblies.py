@@ -9,6 +9,7 @@ from ledger_core import clock, ids
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, due_type
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal
 from ledger_core.records.model import RecordType, Role
 from ledger_core.records.rules import MemberRule, OutOfRule, Policy, Rule
@@ -71,23 +72,33 @@ class Log:
     def constitution(self) -> Constitution:
         return self.assembly.constitution
 
-    def append(self, kind: RecordType, author: str, body: Any) -> bytes:
+    def append(
+        self, kind: RecordType, author: str, body: Any, amends: bytes | None = None
+    ) -> bytes:
         """Append a record and what follows from it; return its leaf hash."""
-        leaf_hash = self.append_alone(kind, author, body)
+        leaf_hash = self.append_alone(kind, author, body, amends)
         while self.assembly.due:
             due = self.assembly.due[0]
             self.append_alone(due_type(due), OPERATOR, due)
         return leaf_hash
 
-    def append_alone(self, kind: RecordType, author: str, body: Any) -> bytes:
+    def append_alone(
+        self, kind: RecordType, author: str, body: Any, amends: bytes | None = None
+    ) -> bytes:
         """Append a record and nothing behind it."""
         index = len(self.acts)
         leaf_hash = sha256(b"leaf %d" % index).digest()
-        act = Act(index, leaf_hash, self.now_ms, kind, author, {"body": body})
+        named = None if amends is None else ids.format_digest(amends)
+        payload = dict.fromkeys(kind.parts, body)
+        act = Act(index, leaf_hash, self.now_ms, kind, author, payload, named, tuple(payload))
         policy = self.assembly.check(act)
         self.assembly.take(act, policy)
+        self.assembly.alterations.learn(act)
         self.acts.append(act)
         return leaf_hash
+
+    def effect(self, leaf_hash: bytes) -> Effect:
+        return self.assembly.alterations.effects[leaf_hash]
 
     def propose(
         self, author: str = agent("acme"), kind: RecordType = NOTE_1, body: Any = None

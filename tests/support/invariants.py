@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import select
 
 from ledger_core import ids
@@ -16,8 +17,10 @@ from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
+from ledger_core.policy.changes import amended_by
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.streams import counter_of
+from ledger_core.policy.effects import Effect
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.storage import assemblies, store
@@ -99,10 +102,12 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
         counter = counter_of(kind, record)
         first = entry.index if counter is None else given.setdefault(counter, entry.index)
         repeats = None if first == entry.index else entries[first].leaf_hash
+        amends, parts, author = amended_by(kind, record.refs), tuple(record.payload), record.author
         act = Act(
-            entry.index, entry.leaf_hash, received_at, kind, record.author, payload, repeats=repeats
+            entry.index, entry.leaf_hash, received_at, kind, author, payload, amends, repeats, parts
         )
         assembly.take(act, assembly.check(act))
+        assembly.alterations.learn(act)
     assert not assembly.due
     with replica.database.read() as tx:
         row = store.find_ledger(tx, ledger.name)
@@ -114,10 +119,15 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
         assert {bytes(counter): index for counter, index in rows} == given
         known = assembly.proposals
         found = assemblies.find_proposals(tx, row.ledger_id, known.keys())
+        of_ledger = select(t.effects.c.body).where(t.effects.c.ledger_id == row.ledger_id)
+        stored_effects = [
+            msgspec.json.decode(each[0], type=Effect) for each in tx.execute(of_ledger)
+        ]
         assert sum(assemblies.count_proposals(tx, row.ledger_id).values()) == len(known)
     kept = {leaf: replace(each, is_withdrawn=False) for leaf, each in known.items()}
     assert found == kept
     assert ledger.constitution() == assembly.constitution
+    assert {each.leaf_hash: each for each in stored_effects} == assembly.alterations.altered
 
 
 def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:
