@@ -17,7 +17,7 @@ from ledger_core.policy import epochs
 from ledger_core.policy.constitution import Constitution, KeyStanding, Member, Spell
 from ledger_core.records.model import Payload, RecordType
 from ledger_core.records.registry import ALL, find_type
-from ledger_core.records.rules import AMENDS, EVERY_TYPE, Policy, hash_policy
+from ledger_core.records.rules import AMENDS, EVERY_TYPE, MutabilitySetting, Policy, hash_policy
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
@@ -197,7 +197,7 @@ def _found(constitution: Constitution, charter: Charter, author: str, at: int) -
     for setting in charter.audiences:
         constitution.audiences[setting.type] = ((at, setting),)
     for mutability in charter.mutability:
-        _set_mutability(constitution, MutabilityChange(mutability), author, at)
+        _put_mutability(constitution, mutability, at)
 
 
 def _change_key(
@@ -321,11 +321,14 @@ def _set_audience(constitution: Constitution, change: AudienceChange, author: st
 def _set_mutability(
     constitution: Constitution, change: MutabilityChange, author: str, at: int
 ) -> None:
-    setting = change.setting
+    if constitution.mutability_at(change.setting.type, at + 1).for_ever:
+        raise StandingError(f"the mutability of {change.setting.type} was set for ever")
+    _put_mutability(constitution, change.setting, at)
+
+
+def _put_mutability(constitution: Constitution, setting: MutabilitySetting, at: int) -> None:
     if setting.type != EVERY_TYPE and find_type(setting.type).is_governance:
         raise StandingError(f"{setting.type} is governance, of which nothing changes")
-    if constitution.mutability_at(setting.type, at + 1).for_ever:
-        raise StandingError(f"the mutability of {setting.type} was set for ever")
     history = constitution.mutability.get(setting.type, ())
     constitution.mutability[setting.type] = (*history, (at, setting))
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from ledger_core import clock, ids
 from ledger_core.policy.act import Act
-from ledger_core.policy.assembly import Assembly, due_type
+from ledger_core.policy.assembly import Assembly, due_type, outcome_of
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
-from ledger_core.policy.proposals import Proposal
+from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.records.model import RecordType, Role
 from ledger_core.records.rules import MemberRule, OutOfRule, Policy, Rule
 from ledger_core.records.types.charter import CHARTER_1, Charter, FoundingKey, FoundingMember, Kind
 from ledger_core.records.types.endorsement import ENDORSEMENT_1, Decision, Endorsement
 from ledger_core.records.types.note import NOTE_1
+from ledger_core.records.types.outcome import OUTCOME_1
 
 OPERATOR = "ed25519:operator"
 MEMBERS = ("acme", "birch", "cobalt")
@@ -65,12 +68,37 @@ class Log:
     def __init__(self, charter: Charter) -> None:
         self.now_ms = 1_000_000
         self.acts: list[Act] = []
+        self.kept: dict[bytes, Effect] = {}
+        self.parts: tuple[str, ...] = ("body",)
+        """What records commit to."""
         self.assembly = Assembly(Constitution(), {})
         self.append(CHARTER_1, OPERATOR, charter)
 
     @property
     def constitution(self) -> Constitution:
         return self.assembly.constitution
+
+    @property
+    def operator(self) -> str:
+        return OPERATOR
+
+    def agent_of(self, member: str, number: int = 1) -> str:
+        return agent(member, number)
+
+    def steward_of(self, member: str) -> str:
+        return steward(member)
+
+    def restart(self) -> None:
+        """Go on with an assembly that knows what a service stores, and nothing else."""
+        before = self.assembly
+        self.kept |= before.alterations.altered
+        effects = msgspec.json.decode(
+            msgspec.json.encode(list(self.kept.values())), type=list[Effect]
+        )
+        known = {each.leaf_hash: each for each in effects}
+        self.assembly = Assembly(before.constitution, dict(before.proposals), known)
+        for act in self.acts:
+            self.assembly.alterations.learn(act)
 
     def append(
         self, kind: RecordType, author: str, body: Any, amends: bytes | None = None
@@ -89,8 +117,8 @@ class Log:
         index = len(self.acts)
         leaf_hash = sha256(b"leaf %d" % index).digest()
         named = None if amends is None else ids.format_digest(amends)
-        payload = dict.fromkeys(kind.parts, body)
-        act = Act(index, leaf_hash, self.now_ms, kind, author, payload, named, tuple(payload))
+        payload = {"body": body}
+        act = Act(index, leaf_hash, self.now_ms, kind, author, payload, named, self.parts)
         policy = self.assembly.check(act)
         self.assembly.take(act, policy)
         self.assembly.alterations.learn(act)
@@ -99,6 +127,11 @@ class Log:
 
     def effect(self, leaf_hash: bytes) -> Effect:
         return self.assembly.alterations.effects[leaf_hash]
+
+    def expire(self, proposal: bytes) -> None:
+        """Do what the service does when the time of a proposal is up."""
+        found = self.proposal(proposal)
+        self.append(OUTCOME_1, OPERATOR, outcome_of(found, Ruling("expired", "time")))
 
     def propose(
         self, author: str = agent("acme"), kind: RecordType = NOTE_1, body: Any = None

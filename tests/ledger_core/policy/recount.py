@@ -15,7 +15,15 @@ import msgspec
 
 from ledger_core import ids
 from ledger_core.policy.act import Act
-from ledger_core.records.rules import KeyRule, MemberRule, OutOfRule, Policy, RoleRule, Rule
+from ledger_core.records.rules import (
+    KeyRule,
+    MemberRule,
+    MutabilitySetting,
+    OutOfRule,
+    Policy,
+    RoleRule,
+    Rule,
+)
 from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.charter import Charter
 from ledger_core.records.types.endorsement import Endorsement
@@ -23,8 +31,10 @@ from ledger_core.records.types.equivocation import Equivocation
 from ledger_core.records.types.key import Register, Revoke
 from ledger_core.records.types.key_rotation import KeyRotation
 from ledger_core.records.types.member import Grant, Remove, Resume, Suspend, Withdraw
+from ledger_core.records.types.mutability import MutabilityChange
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import LiftPolicy, SetPolicy
+from ledger_core.records.types.retention import Retention
 from ledger_core.records.types.withdrawal import Withdrawal
 from tests.vectors.story import hash_policies, hash_policy
 
@@ -32,8 +42,10 @@ Acts = Sequence[Act]
 SPEECH = (Endorsement, Withdrawal, Bundle, Outcome, Equivocation)
 CONSTITUTIONAL = (
     Charter, Register, Revoke, KeyRotation, Grant, Remove, Resume, Suspend, Withdraw, SetPolicy,
-    LiftPolicy,
+    LiftPolicy, MutabilityChange, Retention,
 )  # fmt: skip
+TYPES = ("note/1", "agent.action/1")
+"""The types of which these tests amend entries."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +110,61 @@ def in_force(done: Iterable[Effect], type_name: str) -> Policy | None:
 def policy_over(done: Sequence[Effect], act: Act) -> Policy | None:
     """Return the policy a record waits under, the changes given having taken effect."""
     body = body_of(act)
-    if act.index == 0 or isinstance(body, (*SPEECH, KeyRotation)):
+    if act.index == 0 or isinstance(body, (*SPEECH, KeyRotation, Retention)):
         return None
     if isinstance(body, SetPolicy | LiftPolicy):
-        governs = body.policy.governs if isinstance(body, SetPolicy) else body.governs
-        return in_force(done, governs[0]) or in_force(done, "policy/1")
+        return asked_for(done, body)[0]
     return in_force(done, act.kind.name)
+
+
+def asked_for(done: Sequence[Effect], change: SetPolicy | LiftPolicy) -> list[Policy | None]:
+    """Return whose word a change of policies takes, for each topic that it speaks of."""
+    governs = change.policy.governs if isinstance(change, SetPolicy) else change.governs
+    found: list[Policy | None] = []
+    for topic in governs:
+        general = in_force(done, "policy/1")
+        kind, _, of = topic.partition(":")
+        if in_force(done, topic):
+            found.append(in_force(done, topic))
+        elif of:
+            found.append(over_change(done, kind, of) or general)
+        else:
+            found.append(general)
+            if kind == "amends":
+                own = [each for each in TYPES if not in_force(done, f"amends:{each}")]
+                found += [in_force(done, each) for each in own if in_force(done, each)]
+    return found
+
+
+def over_change(done: Sequence[Effect], kind: str, of: str) -> Policy | None:
+    """Return the policy that a change of an entry of a type waits under."""
+    found = in_force(done, f"{kind}:{of}") or in_force(done, kind)
+    return found or (in_force(done, of) if kind == "amends" else None)
+
+
+def policy_of(acts: Acts, act: Act) -> Policy | None:
+    """Return the policy that an entry waits under, by what stands before it."""
+    done, body = effects(acts[: act.index]), body_of(act)
+    if act.amends is not None:
+        return over_change(done, "amends", act.kind.name)
+    if act.kind.name in ("rollback/1", "redaction/1", "hold/1", "erasure/1"):
+        first = body.targets[0]
+        named = first if isinstance(first, str) else first.entry
+        return over_change(done, act.kind.name, find(acts, named).kind.name)
+    return policy_over(done, act)
+
+
+def setting_of(done: Iterable[Effect], type_name: str, index: int) -> MutabilitySetting:
+    """Return the last setting before an index: the type's own, or that for every type."""
+    found = {"*": MutabilitySetting(type="*")}
+    for each in done:
+        if each.at >= index:
+            continue
+        if isinstance(each.change, Charter):
+            found |= {setting.type: setting for setting in each.change.mutability}
+        elif isinstance(each.change, MutabilityChange):
+            found[each.change.setting.type] = each.change.setting
+    return found.get(type_name, found["*"])
 
 
 # --- who stands ----------------------------------------------------------------------------
@@ -171,7 +232,7 @@ def stands(done: Sequence[Effect], key: str, index: int) -> bool:
 def is_proposal(acts: Acts, act: Act) -> bool:
     if isinstance(body_of(act), Bundle):
         return True
-    return policy_over(effects(acts[: act.index]), act) is not None
+    return policy_of(acts, act) is not None
 
 
 def bundle_of(acts: Acts, act: Act) -> Act | None:
@@ -184,7 +245,7 @@ def bundle_of(acts: Acts, act: Act) -> Act | None:
 def policies_of(acts: Acts, proposal: Act) -> list[Policy]:
     found = []
     for part in parts_of(acts, name(proposal.leaf_hash)):
-        policy = policy_over(effects(acts[: part.index]), part)
+        policy = policy_of(acts, part)
         assert policy is not None
         found.append(policy)
     return found
@@ -370,15 +431,15 @@ def applies(acts: Acts, proposal: Act) -> bool:
 
 
 def same_policy(done: Sequence[Effect], part: Act, policies: list[Policy]) -> bool:
-    change = body_of(part)
-    governs = change.policy.governs if isinstance(change, SetPolicy) else change.governs
-    asked = [in_force(done, each) or in_force(done, "policy/1") for each in governs]
+    asked = asked_for(done, body_of(part))
     return all(each == asked[0] for each in asked) and asked[0] in policies
 
 
 def can(done: Sequence[Effect], change: Any) -> bool:
     """Say whether a change can be made now."""
     ever = 2**53
+    if isinstance(change, MutabilityChange):
+        return not setting_of(done, change.setting.type, ever).for_ever
     if isinstance(change, LiftPolicy):
         return all(in_force(done, each) is not None for each in change.governs)
     if isinstance(change, Register):
