@@ -118,7 +118,7 @@ class Log:
         leaf_hash = sha256(b"leaf %d" % index).digest()
         named = None if amends is None else ids.format_digest(amends)
         payload = {"body": body}
-        act = Act(index, leaf_hash, self.now_ms, kind, author, payload, named, self.parts)
+        act = Act(index, leaf_hash, self.now_ms, kind, author, payload, named, parts=self.parts)
         policy = self.assembly.check(act)
         self.assembly.take(act, policy)
         self.assembly.alterations.learn(act)

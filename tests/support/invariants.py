@@ -19,8 +19,8 @@ from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.changes import amended_by
 from ledger_core.policy.constitution import Constitution
-from ledger_core.policy.streams import counter_of
 from ledger_core.policy.effects import Effect
+from ledger_core.policy.streams import counter_of
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.storage import assemblies, store

@@ -253,16 +253,17 @@ def impossible(acts: Acts, done: Sequence[Done], act: Act, at: int) -> str | Non
         if act.amends != current:
             return "head-moved"
         return None if since(acts, entry) < EVER else "no-standing"
-    can = {
-        Rollback: can_roll_back,
-        Hold: can_hold,
-        Erasure: can_erase,
-        Redact: can_hide,
-        Unredact: can_show,
-    }
-    is_possible = can[type(body)](acts, done, act, targets)
-    if isinstance(body, Rollback):
-        is_possible = is_possible and body.to < at
+    match body:
+        case Rollback():
+            is_possible = body.to < at and can_roll_back(acts, done, act, targets)
+        case Hold():
+            is_possible = can_hold(done, act, targets)
+        case Erasure():
+            is_possible = can_erase(done, act, targets)
+        case Redact():
+            is_possible = can_hide(done, act, targets)
+        case _:
+            is_possible = can_show(done, act, targets)
     return None if is_possible else "no-standing"
 
 
@@ -273,14 +274,14 @@ def can_roll_back(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]
     )
 
 
-def can_hold(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
+def can_hold(done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
     body = body_of(act)
     return all(
         (body.case in cases_at(done, each, EVER)) == (body.action == "release") for each in targets
     )
 
 
-def can_erase(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
+def can_erase(done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
     return not any(
         cases_at(done, each, EVER) or part not in each.parts or part in erased_at(done, each, EVER)
         for each in targets
@@ -288,7 +289,7 @@ def can_erase(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) ->
     )
 
 
-def can_hide(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
+def can_hide(done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
     roles, is_news = set(body_of(act).visible_to), False
     for each in targets:
         hidden = hidden_at(done, each, EVER)
@@ -299,7 +300,7 @@ def can_hide(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) -> 
     return is_news
 
 
-def can_show(acts: Acts, done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
+def can_show(done: Sequence[Done], act: Act, targets: list[Act]) -> bool:
     return all(
         part in hidden_at(done, each, EVER) for each in targets for part in parts_named(act, each)
     )

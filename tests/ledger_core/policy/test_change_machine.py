@@ -192,7 +192,8 @@ class Changing(RuleBasedStateMachine):
     def candidate(self, kind: RecordType, author: str, body: Any, amends: bytes | None) -> Act:
         named = None if amends is None else ids.format_digest(amends)
         payload, parts = {"body": body}, self.log.parts
-        return Act(len(self.acts), b"?" * 32, self.log.now_ms, kind, author, payload, named, parts)
+        now_ms = self.log.now_ms
+        return Act(len(self.acts), b"?" * 32, now_ms, kind, author, payload, named, parts=parts)
 
     def append(
         self,
