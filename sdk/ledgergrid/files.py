@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,28 @@ def write_durably(path: Path, data: bytes, *, replace: bool = True) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    """Put ``data`` into a file, made if need be; :func:`make_durable` has it survive a crash."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def make_durable(paths: Iterable[Path]) -> None:
+    """Return once what was written to these files survives a crash."""
+    folders = set()
+    for path in paths:
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        folders.add(path.parent)
+    for folder in folders:
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

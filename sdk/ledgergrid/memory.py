@@ -7,6 +7,7 @@
     checkpoint        the last checkpoint verified, a signed note; only ever moves forward
     evidence/         checkpoints that contradict each other, should that happen
     outbox/ refused/  see outbox.py
+    streams/          numbers used up, see numbers.py
 
 Several threads and processes may share the folder: each change is made under a lock, and
 only if what it was decided upon still stands.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger_core import limits
@@ -36,7 +36,11 @@ class Outbox:
     ``_open`` (segment's file to ids not settled) and ``_bytes`` are owned by ``_lock``.
     """
 
-    def __init__(self, folder: Path, *, limit_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, *, limit_bytes: int, prepare: Callable[[], None] = lambda: None
+    ) -> None:
+        """``prepare`` makes durable what records rest on, before they are."""
+        self._prepare = prepare
         self.folder = make_folder(folder / "outbox")
         self.refused = make_folder(folder / "refused")
         self._limit_bytes = limit_bytes
@@ -56,6 +60,7 @@ class Outbox:
         """Make a batch durable before it is sent; raise :class:`BusyError` if there is no room."""
         data = b"".join(sealed.line + b"\n" for sealed in batch)
         path = self.folder / f"{batch[0].id}{_SEGMENT}"
+        self._prepare()
         with self._lock:
             if self._bytes + len(data) > self._limit_bytes:
                 raise BusyError(f"outbox {self.folder} holds {self._bytes} bytes and is full")

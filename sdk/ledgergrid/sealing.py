@@ -7,7 +7,6 @@ however often it is sent, so that the ledger can tell a repetition from a second
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -29,6 +28,7 @@ from ledger_core.formats.record import (
     make_part,
 )
 from ledger_core.formats.submission import Submission, format_submission, parse_submission
+from ledgergrid.numbers import Numbers
 from ledgergrid.receipts import Receipt
 from ledgergrid.signer import Signer
 
@@ -56,7 +56,7 @@ class Options(TypedDict, total=False):
     stream: str
     """Name of a run; its records are counted, so that a missing one is seen."""
     n: int
-    """The count in ``stream``; left out, the client counts from 0."""
+    """The count in ``stream``; left out, the client counts from 0, across restarts."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,23 @@ def parse_sealed(line: bytes) -> Sealed:
 class Sealer:
     """Seals drafts for one ledger and one author.
 
-    ``_counts`` is owned by ``_lock``: a number of a stream is used once, and only by a
-    record that was really sealed.
+    A number of a stream is used once, and only by a record that was really sealed.
     """
 
-    def __init__(self, signer: Signer, clock: Clock) -> None:
-        self._signer = signer
+    def __init__(self, signer: Signer, clock: Clock, numbers: Numbers) -> None:
+        self._signers: tuple[Signer, ...] = (signer,)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
+        self._numbers = numbers
 
     def hand_over(self, successor: Signer) -> None:
         """Seal with another key from here on; streams go on counting."""
-        self._signer = successor
+        self._signers = (successor, *self._signers)
 
     def seal(self, draft: Draft, origin: str, saw: Checkpoint | None) -> Sealed:
         """Commit to the payload, number, sign and format; everything malformed is refused here."""
         options = draft.options or Options()
-        signer = self._signer  # Once: another thread may hand over meanwhile.
+        signers = self._signers  # Once: another thread may hand over meanwhile.
+        signer = signers[0]
         refs, parts = _make_parts(draft.payload, options.get("parts", {}))
         record = Record(
             v=1,
@@ -124,11 +123,9 @@ class Sealer:
             if "n" in options:
                 raise MalformedError("n counts in a stream; name the stream")
             return _finish(record, parts, signer)
-        with self._lock:
-            n = options.get("n", self._counts.get(stream, 0))
-            sealed = _finish(msgspec.structs.replace(record, stream=stream, n=n), parts, signer)
-            self._counts[stream] = n + 1
-            return sealed
+        authors = [each.key for each in signers]
+        with self._numbers.next(authors, stream, options.get("n")) as n:
+            return _finish(msgspec.structs.replace(record, stream=stream, n=n), parts, signer)
 
 
 def _finish(record: Record, parts: Mapping[str, Part], signer: Signer) -> Sealed:

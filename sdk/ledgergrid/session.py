@@ -17,6 +17,7 @@ from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledgergrid.delivery import Delivery, Outcome, has_pending
 from ledgergrid.memory import Memory
+from ledgergrid.numbers import Numbers
 from ledgergrid.outbox import Outbox
 from ledgergrid.patience import patiently
 from ledgergrid.receipts import Receipt
@@ -79,8 +80,10 @@ class Session:
         memory = Memory(root / quote(server, safe="") / ledger)
         self.state_dir = memory.folder
         self.trust = Trust(memory, _given_policy(settings), clock)
-        self._sealer = Sealer(signer, clock)
-        outbox = Outbox(memory.folder, limit_bytes=settings.get("outbox_bytes", OUTBOX_BYTES))
+        numbers = Numbers(memory.folder)
+        self._sealer = Sealer(signer, clock, numbers)
+        limit_bytes = settings.get("outbox_bytes", OUTBOX_BYTES)
+        outbox = Outbox(memory.folder, limit_bytes=limit_bytes, prepare=numbers.make_durable)
         self._delivery = Delivery(outbox, self.trust)
 
     def learn(self) -> Flow[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 from typing import Unpack
 
 import pytest
@@ -15,6 +16,7 @@ from ledger_core.errors import MalformedError, TooLargeError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.record import Ref, check_part, verify_record
 from ledger_core.formats.submission import parse_submission
+from ledgergrid.numbers import Numbers
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed, Sealer, parse_sealed
 from ledgergrid.signer import Signer
@@ -23,10 +25,13 @@ ORIGIN = "ledger.example/main"
 NOW_MS = 1_785_579_072_345
 DIGEST = ids.format_digest(bytes(32))
 SIGNER = Signer.make()
+NOWHERE = Path("nowhere")
+"""Not needed, so never made."""
 
 
 def seal(payload: object = None, **options: Unpack[Options]) -> Sealed:
-    return Sealer(SIGNER, lambda: NOW_MS).seal(Draft("note/1", payload, options), ORIGIN, None)
+    draft = Draft("note/1", payload, options)
+    return Sealer(SIGNER, lambda: NOW_MS, Numbers(NOWHERE)).seal(draft, ORIGIN, None)
 
 
 JSON = st.recursive(
@@ -114,8 +119,8 @@ def test_parties_are_sorted_for_the_caller() -> None:
     assert seal(parties=["zoe", "acme", "zoe"]).signed.record.parties == ("acme", "zoe")
 
 
-def test_records_of_a_stream_are_counted_and_a_refused_draft_uses_no_number() -> None:
-    sealer = Sealer(SIGNER, lambda: NOW_MS)
+def test_records_of_a_stream_are_counted_and_a_refused_draft_uses_no_number(tmp_path: Path) -> None:
+    sealer = Sealer(SIGNER, lambda: NOW_MS, Numbers(tmp_path))
 
     def count(payload: object, **options: Unpack[Options]) -> object:
         draft = Draft("note/1", payload, options)
@@ -132,6 +137,12 @@ def test_records_of_a_stream_are_counted_and_a_refused_draft_uses_no_number() ->
         count(1, stream="run-1", causes=[ids.format_digest(bytes([n] * 32)) for n in range(65)])
     assert count(1, stream="run-1") == 2
     assert [count(1, stream="run-1", n=7), count(1, stream="run-1")] == [7, 8]
+    # Whoever numbers by hand may come back to a number; the client never goes back.
+    assert [count(1, stream="run-1", n=4), count(1, stream="run-1")] == [4, 9]
+    for wrong in (-1, 2**53):
+        with pytest.raises(MalformedError):
+            count(1, stream="run-1", n=wrong)
+    assert count(1, stream="run-1") == 10
 
 
 def test_a_count_without_a_stream_is_refused() -> None:

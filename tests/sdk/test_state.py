@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from ledger_core.errors import BusyError, IntegrityError, RefusedError
 from ledgergrid.files import read_bounded, sweep, write_durably
 from ledgergrid.memory import Evidence, Memory
+from ledgergrid.numbers import Numbers
 from ledgergrid.outbox import Outbox
 from ledgergrid.patience import Patience
 from ledgergrid.sealing import Draft, Sealed, Sealer
 from ledgergrid.signer import Signer
 
-SEALER = Sealer(Signer.make(), lambda: 0)
+SEALER = Sealer(Signer.make(), lambda: 0, Numbers(Path("nowhere")))
 
 
 def seal(payload: object = 1) -> Sealed:
