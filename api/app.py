@@ -28,6 +28,7 @@ from api.metrics import Metrics
 from api.routes import (
     anchors,
     archive,
+    changes,
     entries,
     governance,
     health,
@@ -58,6 +59,7 @@ _ROUTERS = (
     ledgers,
     governance,
     entries,
+    changes,
     proofs,
     anchors,
     archive,

@@ -103,7 +103,8 @@ class Observer:
         try:
             await self._app(scope, receive, exchange.send)
         except Exception as error:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            # The route, not the path: a subject may name a person.
+            log.exception("request failed", method=scope["method"], path=_route_of(scope))
             # Cut off in the middle of an answer: only the server can close the connection.
             if exchange.status and not exchange.is_complete:
                 raise
@@ -113,11 +114,16 @@ class Observer:
             self._note(scope, exchange.status, time.perf_counter() - began_s)
 
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
-        matched = getattr(scope.get("route"), "path", "unmatched")
-        route: str = scope.get("ledgergrid.route", matched)
+        route = _route_of(scope)
         self._metrics.observe(scope["method"], route, status, took_s)
         if self._logs_requests:
             log.debug("request", method=scope["method"], route=route, status=status, took_s=took_s)
+
+
+def _route_of(scope: Scope) -> str:
+    matched = getattr(scope.get("route"), "path", "unmatched")
+    route: str = scope.get("ledgergrid.route", matched)
+    return route
 
 
 async def _answer(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:

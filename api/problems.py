@@ -122,6 +122,8 @@ def problem_of(error: LedgerGridError) -> Problem:
 def _extra(error: LedgerGridError) -> dict[str, Any]:
     if isinstance(error, errors.ConflictError):
         return {"stored": error.stored, "received": error.received}
+    if isinstance(error, errors.HeadMovedError):
+        return {"head": error.head}
     if isinstance(error, errors.IntegrityError) and error.index is not None:
         return {"index": error.index}
     return {}
@@ -219,7 +221,7 @@ _REASONS = {
     401: "No token that counts",
     403: "Not with this token or key",
     404: "Not there, or not for this token",
-    409: "Same id, other bytes",
+    409: "Same id with other bytes, or a version that is no longer current",
     413: "Too large",
     422: "Record refused",
     503: "Too busy, or read-only",

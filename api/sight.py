@@ -8,21 +8,44 @@ Who sees what is decided in ``ledger_core/policy/visibility.py``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from ledger_core import ids
 from ledger_core.errors import NotFoundError
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import parse_record
 from ledger_core.ledger import Ledger
 from ledger_core.merkle.tiles import TILE_WIDTH
 from ledger_core.policy.proposals import Proposal, awaits
+from ledger_core.policy.states import State
 from ledger_core.policy.visibility import Reader, Standpoint, read_subject
 from ledger_core.prover import InclusionProof
+from ledger_core.records.registry import find_type
 from ledger_core.records.types.outcome import Verdict
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import EntryQuery, Page
 
 _AT_ONCE = 500
+
+Status = Literal["present", "withheld", "redacted", "erased", "missing"]
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """How a payload part stands for a reader.
+
+    ``withheld``: not for this reader. ``redacted``, ``erased``: by the change ``by`` (a leaf hash;
+    None: an order of the schedule), in effect from ``at`` on. ``missing``: gone without an order.
+    """
+
+    status: Status
+    at: int | None = None
+    by: bytes | None = None
+
+
+PartsByIndex = dict[int, dict[str, PartStatus]]
 
 
 class Sight:
@@ -56,21 +79,96 @@ class Sight:
             return entry
         raise NotFoundError(f"no entry {index}")
 
+    def entry_head(self, index: int) -> StoredEntry:
+        """Return an entry without its payload."""
+        return self._only(index, self.ledger.entries([index], with_payload=False))
+
     def check_sees(self, index: int) -> None:
         """Raise :class:`NotFoundError` unless there is such an entry for this reader."""
-        self._only(index, self.ledger.entries([index], with_payload=False))
+        self.entry_head(index)
 
     def entries(self, indexes: Sequence[int] | range) -> list[StoredEntry]:
         """Return those of the named entries that exist for this reader, without payload."""
         return self.pick(self.ledger.entries(indexes, with_payload=False))
 
-    def shown_parts(self, entry: StoredEntry, names: Iterable[str]) -> set[str]:
-        """Return those parts of an entry's payload that the reader may see."""
-        here, subject = self._standpoint(), read_subject(entry.index, entry.leaf)
-        return {name for name in names if here.sees_part(subject, name)}
+    def find(self, leaf_hashes: Collection[bytes]) -> dict[bytes, int]:
+        """Return the indexes of those of the named entries that exist for this reader."""
+        indexes = self.ledger.states.indexes_of(leaf_hashes) if leaf_hashes else {}
+        shown = {entry.index for entry in self.entries(sorted(indexes.values()))}
+        return {leaf_hash: index for leaf_hash, index in indexes.items() if index in shown}
+
+    def parts(self, entries: Sequence[StoredEntry], states: Mapping[int, State]) -> PartsByIndex:
+        """Return, by index, how each part of these entries' payloads stands for the reader.
+
+        At the index that the states are of; what is not for the reader now is not shown either.
+        """
+        here = self._standpoint()
+        there = self.ledger.states.part_names([entry.index for entry in entries])
+        return {
+            entry.index: dict(
+                _part_statuses(here, entry, states[entry.index], there.get(entry.index, ()))
+            )
+            for entry in entries
+        }
 
     def search(self, query: EntryQuery) -> Page:
-        return self.ledger.search(replace(query, reader=self.reader))
+        """Find entries; what is redacted or erased finds nothing, from the very next search on.
+
+        The views know who saw a payload when it was appended, not what was hidden since.
+        """
+        query = replace(query, reader=self.reader)
+        if not query.columns:
+            return self.ledger.search(query)
+
+        def search(after: int | None) -> Page:
+            return self.ledger.search(replace(query, after=after, limit=query.limit + 1))
+
+        return self._fill_page(search, query.after, query.limit)
+
+    def about(self, subject: str, *, after: int | None, limit: int) -> Page:
+        """Find the entries about a subject whose payload the reader sees, as it stands now."""
+
+        def search(after: int | None) -> Page:
+            return self.ledger.search_subject(subject, self.reader, after=after, limit=limit + 1)
+
+        return self._fill_page(search, after, limit)
+
+    def changes(
+        self, kind: str | None, target: int | None, *, after: int | None, limit: int
+    ) -> Page:
+        """Find changes of entries: of one that the reader sees, if ``target`` names it."""
+        named = None if target is None else self.entry_head(target).leaf_hash
+        return self.ledger.search_changes(kind, named, self.reader, after=after, limit=limit)
+
+    def _fill_page(
+        self, search: Callable[[int | None], Page], after: int | None, limit: int
+    ) -> Page:
+        """Search on, an item beyond the page, until it is full of what the reader sees now."""
+        found: list[int] = []
+        while True:
+            page = search(after)
+            found += self._pick_by_payload(page.indexes)
+            after = page.next
+            if after is None or len(found) > limit:
+                break
+        shown = found[:limit]
+        return Page(shown, shown[-1] if len(found) > limit else None, page.size)
+
+    def _pick_by_payload(self, indexes: Sequence[int]) -> list[int]:
+        """Leave out entries of which the reader does not see what the views were made of."""
+        entries = self.ledger.entries(indexes, with_payload=False)
+        states = self.ledger.states.of(entries)
+        if not any(state.veils or state.erased for state in states.values()):
+            return list(indexes)
+        here, shown = self._standpoint(), set[int]()
+        for entry in entries:
+            state, subject = states[entry.index], read_subject(entry.index, entry.leaf)
+            if all(
+                part not in state.erased and here.sees_part(subject, part, state.veils.get(part))
+                for part in find_type(subject.type).viewed_parts
+            ):
+                shown.add(entry.index)
+        return [index for index in indexes if index in shown]
 
     def index_of(self, record_id: str) -> int:
         index = self.ledger.index_of(record_id)
@@ -151,3 +249,19 @@ class Sight:
     def _pick_proposals(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         shown = {entry.index for entry in self.entries([each.index for each in proposals])}
         return [each for each in proposals if each.index in shown]
+
+
+def _part_statuses(
+    here: Standpoint, entry: StoredEntry, state: State, there: Collection[str]
+) -> Iterator[tuple[str, PartStatus]]:
+    subject = read_subject(entry.index, entry.leaf)
+    for name in sorted(parse_record(parse_entry(entry.leaf).record).payload):
+        erased, veil = state.erased.get(name), state.veils.get(name)
+        if erased is not None:
+            yield name, PartStatus("erased", erased.at, erased.by)
+        elif not here.sees_part(subject, name):
+            yield name, PartStatus("withheld")
+        elif veil is not None and not here.sees_part(subject, name, veil):
+            yield name, PartStatus("redacted", veil.at, veil.by)
+        else:
+            yield name, PartStatus("present" if name in there else "missing")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from ledger_core import ids
+from ledger_core import ids, limits
 from ledger_core.clock import parse_time
 from ledger_core.constitutions import ConstitutionReader
 from ledger_core.errors import IntegrityError, LedgerGridError, MalformedError, StorageError
@@ -23,10 +24,12 @@ from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef, Ref
 from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.effects import Effect, retired_at
+from ledger_core.policy.register import REGISTERED, register_of
 from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
 from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.registry import ALL, find_type
-from ledger_core.storage import store
+from ledger_core.storage import effects, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import SealedEntry, StoredEntry
 from ledger_core.storage.views import ViewRow, Views
@@ -186,7 +189,14 @@ class Follower:
             for group in _groups(entries):
                 numbers = [seen.index for seen in group]
                 parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
-                opened = self._payloads.open(parts, {x.index: x.viewed for x in group})
+                erased = _find_erased(tx, ledger_id, group, constitution)
+                wanted = {
+                    seen.index: {
+                        n: ref for n, ref in seen.viewed.items() if (seen.index, n) not in erased
+                    }
+                    for seen in group
+                }
+                opened = self._payloads.open(parts, wanted)
                 rows += [_row(seen, _present(opened[seen.index]), constitution) for seen in group]
             return rows
 
@@ -207,12 +217,35 @@ class Follower:
 
 
 _PARTS_OF = {
-    kind.name: [name for name, part in kind.parts.items() if part.is_json and part.required]
+    kind.name: kind.viewed_parts if kind.is_viewed or kind.name in REGISTERED else ()
     for kind in ALL
 }
-"""The payload parts that a type's columns are made of."""
+"""The payload parts that the views need of a type."""
 
-_VIEWED_PARTS = sorted({name for kind in ALL if kind.columns for name in _PARTS_OF[kind.name]})
+_VIEWED_PARTS = sorted({name for names in _PARTS_OF.values() for name in names})
+
+
+def _find_erased(
+    tx: Transaction, ledger_id: int, group: Sequence[_Seen], constitution: Constitution
+) -> set[tuple[int, str]]:
+    """Return what is erased of these entries, though its bytes may still be there."""
+    if not constitution.mutability:
+        return set()
+    indexes = [seen.index for seen in group]
+    changed = effects.find_changed(tx, ledger_id, indexes)
+    size = store.read_head(tx, ledger_id).size
+    found: set[tuple[int, str]] = set()
+    for seen in group:
+        record = seen.record
+        effect = changed.get(seen.index) or Effect(
+            seen.index, seen.leaf_hash, record.type, record.author
+        )
+        for part in record.payload:
+            if part in effect.erased_at(size) or retired_at(
+                constitution, effect, seen.received_at, part, size
+            ):
+                found.add((seen.index, part))
+    return found
 
 
 class _Record(msgspec.Struct):
@@ -280,12 +313,13 @@ def view_row(entry: StoredEntry, parts: Mapping[str, Part], constitution: Consti
 def _row(seen: _Seen, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
     record = seen.record
     kind = find_type(record.type)
-    columns: Mapping[str, str | int | None] = {}
     wanted = [name for name in _PARTS_OF[kind.name] if name in parts]
+    payload: dict[str, Any] | None = None
     # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
-    if kind.columns and len(wanted) == len(_PARTS_OF[kind.name]):
-        columns = kind.row({n: decode_part(kind, n, JSON, parts[n].data) for n in wanted})
+    if len(wanted) == len(_PARTS_OF[kind.name]):
+        payload = {n: decode_part(kind, n, JSON, parts[n].data) for n in wanted}
     subject = Subject(seen.index, record.type, record.author, record.parties)
+    registered = register_of(kind, payload or {}, record.refs)
     return ViewRow(
         index=seen.index,
         type=record.type,
@@ -294,7 +328,14 @@ def _row(seen: _Seen, parts: Mapping[str, Part], constitution: Constitution) -> 
         leaf_hash=seen.leaf_hash,
         stream=record.stream,
         refs=[ids.parse_digest(ref.to) for ref in record.refs],
-        columns=columns,
+        columns=kind.row(payload) if payload else {},
         circle=entry_circle(constitution, subject),
         columns_circle=payload_circle(constitution, subject, wanted),
+        subjects=[*filter(_is_findable, kind.subjects(payload))] if payload else [],
+        change=registered.kind if registered else None,
+        targets=registered.targets if registered else (),
     )
+
+
+def _is_findable(subject: str) -> bool:
+    return 0 < len(subject) <= limits.SUBJECT_CHARS and subject.isprintable()

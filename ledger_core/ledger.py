@@ -53,6 +53,7 @@ from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner, KeyHistory
+from ledger_core.states import States
 from ledger_core.storage import assemblies, closings, effects, store
 from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
@@ -92,6 +93,7 @@ class Ledger:
         self._payloads = payloads
         self._sequencer = Sequencer(database, row, signer, self._prover, operator, clock, payloads)
         self._constitution = constitution
+        self.states = States(row.ledger_id, self._reading, constitution)
 
     @property
     def name(self) -> str:
@@ -324,6 +326,24 @@ class Ledger:
     def search(self, query: EntryQuery) -> Page:
         """Return the indexes of matching entries; what it covers is told by ``Page.size``."""
         return self._views.search(self._row.ledger_id, query)
+
+    def search_subject(
+        self, subject: str, reader: Reader, *, after: int | None, limit: int
+    ) -> Page:
+        """Return the indexes of entries about a subject, whose payload the reader may see."""
+        return self._views.about(self._row.ledger_id, subject, reader, after, limit)
+
+    def search_changes(
+        self,
+        kind: str | None,
+        target: bytes | None,
+        reader: Reader,
+        *,
+        after: int | None,
+        limit: int,
+    ) -> Page:
+        """Return the indexes of entries in the register of changes, of those the reader sees."""
+        return self._views.changes(self._row.ledger_id, kind, target, reader, after, limit)
 
     def wait_for(self, size: int, timeout_s: float) -> int:
         """Wait until the log is larger than ``size`` or the time is up; return its size."""

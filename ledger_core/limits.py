@@ -80,5 +80,11 @@ CHANGE_TARGETS: Final = 10_000
 """Entries that one rollback, redaction, hold or erasure names."""
 
 CHANGES_OF_AN_ENTRY: Final = 4_096
+SUBJECT_CHARS: Final = 512
+"""A longer name of whom an entry is about finds nothing."""
+
+HISTORY_ITEMS: Final = 256
+"""Changes of one entry, the newest, that an answer tells of."""
+
 SEGMENT_ITEMS: Final = 65_536
 KEEP_S: Final = 100 * 366 * 86_400

@@ -121,7 +121,7 @@ def _read(sight: Sight, position: int) -> tuple[int, list[bytes]]:
     found = sight.ledger.entries(wanted, with_payload=False)
     shown = sight.pick(found)
     after = found[-1].index + 1 if found else position
-    return after, [format_event(summarise(each)) for each in shown]
+    return after, [format_event(each) for each in summarise(sight, shown)]
 
 
 def format_event(entry: EntrySummary) -> bytes:

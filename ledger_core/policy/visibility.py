@@ -12,6 +12,9 @@ parties', and is never seen by someone who may not see its entry.
 Governance is seen, whole, by whoever sees the ledger: without it nobody could judge the rest.
 The operator sees everything.
 
+A redacted part is seen by those members, of those who saw it, who hold a role that the redaction
+names. It hides the part as it stands now, whatever the time one asks about.
+
 A narrower audience never shows more: whoever is named as a party or holds a role stands in
 the ledger, and whoever stands in it reads what is for members.
 """
@@ -27,6 +30,7 @@ from ledger_core import ids
 from ledger_core.errors import DanglingReferenceError, IntegrityError, UnknownTypeError
 from ledger_core.formats.entry import look_into
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.effects import Veil
 from ledger_core.records.model import RecordType
 from ledger_core.records.registry import find_type
 from ledger_core.records.rules import EVERY_MEMBER, Audience
@@ -223,10 +227,15 @@ class Standpoint:
             return True
         return entry_circle(self.constitution, subject).includes(self.reader)
 
-    def sees_part(self, subject: Subject, part: str) -> bool:
-        """Say whether the reader, who sees the entry, sees this part of its payload."""
+    def sees_part(self, subject: Subject, part: str, veil: Veil | None = None) -> bool:
+        """Say whether the reader, who sees the entry, sees this part of its payload.
+
+        ``veil``: what hides the part now, if it is redacted; never what hid it then.
+        """
         if self.reader.is_operator:
             return True
+        if veil is not None and (veil.visible_to or frozenset()).isdisjoint(self.reader.roles):
+            return False
         return part_circle(self.constitution, subject, part).includes(self.reader)
 
 

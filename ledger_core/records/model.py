@@ -50,6 +50,10 @@ def no_columns(payload: Payload) -> Mapping[str, str | int | None]:
     return {}
 
 
+def no_subjects(payload: Payload) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordType:
     """A record type and version; a published schema never changes, a new version is a new type."""
@@ -68,6 +72,18 @@ class RecordType:
     columns: Mapping[str, ColumnKind] = field(default_factory=dict)
     """Columns its view adds, to filter entries by."""
     row: Callable[[Payload], Mapping[str, str | int | None]] = no_columns
+    subjects: Callable[[Payload], tuple[str, ...]] = no_subjects
+    """Whom or what an entry is about, like ``user:42``: found again by whoever sees its payload."""
+
+    @property
+    def viewed_parts(self) -> tuple[str, ...]:
+        """The parts that columns and subjects are made of."""
+        return tuple(name for name, part in self.parts.items() if part.is_json and part.required)
+
+    @property
+    def is_viewed(self) -> bool:
+        """Say whether there is anything to be found by a payload of this type."""
+        return bool(self.columns) or self.subjects is not no_subjects
 
 
 def decode_payload(kind: RecordType, record: Record, parts: Mapping[str, Part]) -> Payload:

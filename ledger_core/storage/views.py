@@ -23,6 +23,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
     delete,
@@ -47,7 +48,8 @@ SCHEMA = "ledgergrid_views"
 class ViewRow(msgspec.Struct, frozen=True):
     """One entry as the views see it; ``columns`` are those its type declares.
 
-    ``circle``: who sees the entry; ``columns_circle``: who sees what the columns are made of.
+    ``circle``: who sees the entry; ``columns_circle``: who sees what columns and subjects are
+    made of. ``change``: its kind in the register of changes, ``targets`` the entries it names.
     """
 
     index: int
@@ -60,6 +62,9 @@ class ViewRow(msgspec.Struct, frozen=True):
     columns: Mapping[str, str | int | None]
     circle: Circle
     columns_circle: Circle
+    subjects: Sequence[str] = ()
+    change: str | None = None
+    targets: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,10 @@ class Views:
         self._refs = self._table("ref_view", _number("ledger_id"), target, _number("index"))
         self._readers = self._reader_table("reader_view")
         self._column_readers = self._reader_table("column_reader_view")
+        self._subjects = self._subject_table()
+        self._changes = self._change_table()
+        target = Column("target", LargeBinary, primary_key=True)
+        self._targets = self._table("target_view", _number("ledger_id"), target, _number("index"))
         self._types = {kind.name: self._type_table(kind) for kind in registry.ALL}
 
     def _type_table(self, kind: RecordType) -> Table:
@@ -133,6 +142,24 @@ class Views:
         )
         for column_name in kind.columns:
             _add_index(table, column_name)
+        return table
+
+    def _subject_table(self) -> Table:
+        subject = Column("subject", Text, primary_key=True)
+        audience = Column(_AUDIENCE, Text, nullable=False)
+        return self._table(
+            "subject_view", _number("ledger_id"), subject, _number("index"), audience
+        )
+
+    def _change_table(self) -> Table:
+        table = self._table(
+            "change_view",
+            _number("ledger_id"),
+            _number("index"),
+            Column("kind", Text, nullable=False),
+            Column(_AUDIENCE, Text, nullable=False),
+        )
+        _add_index(table, "kind")
         return table
 
     def _reader_table(self, name: str) -> Table:
@@ -247,7 +274,15 @@ class Views:
         if refs:
             insert_many(tx, self._refs, sorted(refs))
         self._insert_readers(tx, self._readers, ledger_id, {r.index: r.circle for r in rows})
-        with_columns = {r.index: r.columns_circle for r in rows if r.columns}
+        self._insert_register(tx, ledger_id, rows)
+        subjects = {
+            (ledger_id, subject, r.index, r.columns_circle.audience)
+            for r in rows
+            for subject in r.subjects
+        }
+        if subjects:
+            insert_many(tx, self._subjects, sorted(subjects))
+        with_columns = {r.index: r.columns_circle for r in rows if r.columns or r.subjects}
         self._insert_readers(tx, self._column_readers, ledger_id, with_columns)
         by_type: dict[str, list[tuple[Any, ...]]] = {}
         for r in rows:
@@ -256,6 +291,25 @@ class Views:
                 by_type.setdefault(r.type, []).append(row)
         for name, values in by_type.items():
             insert_many(tx, self._types[name], values)
+
+    def _insert_register(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
+        insert_many = self._database.dialect.insert_many
+        changes = [(ledger_id, r.index, r.change, r.circle.audience) for r in rows if r.change]
+        if changes:
+            insert_many(tx, self._changes, changes)
+        targets = [(ledger_id, target, r.index) for r in rows for target in r.targets]
+        if targets:
+            insert_many(tx, self._targets, targets)
+
+    def forget_payloads(self, ledger_id: int, indexes: Sequence[int]) -> None:
+        """Drop what was made of these entries' payloads, as if they had been gone when filled.
+
+        Of entries that the views do not cover yet it forgets nothing: look at ``progress`` first.
+        """
+        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
+            for table in (self._subjects, self._column_readers, *self._types.values()):
+                this = (table.c.ledger_id == ledger_id) & table.c.index.in_(indexes)
+                tx.execute(delete(table).where(this))
 
     def _insert_readers(
         self, tx: Transaction, table: Table, ledger_id: int, circles: Mapping[int, Circle]
@@ -301,6 +355,56 @@ class Views:
             rows = tx.execute(statement.order_by(order).limit(query.limit + 1)).scalars().all()
         page = list(rows[: query.limit])
         return Page(page, page[-1] if len(rows) > query.limit else None, size)
+
+    def about(
+        self, ledger_id: int, subject: str, reader: Reader, after: int | None, limit: int
+    ) -> Page:
+        """Return the entries about a subject, of those whose payload the reader may see."""
+        table = self._subjects
+        found = select(table.c.index).where(
+            table.c.ledger_id == ledger_id, table.c.subject == subject
+        )
+        return self._page(ledger_id, found, table, self._column_readers, reader, after, limit)
+
+    def changes(
+        self,
+        ledger_id: int,
+        kind: str | None,
+        target: bytes | None,
+        reader: Reader,
+        after: int | None,
+        limit: int,
+    ) -> Page:
+        """Return a page of the register of changes, of those that the reader sees."""
+        table, targets = self._changes, self._targets.c
+        found = select(table.c.index).where(table.c.ledger_id == ledger_id)
+        if kind is not None:
+            found = found.where(table.c.kind == kind)
+        if target is not None:
+            naming = select(targets.index).where(
+                targets.ledger_id == ledger_id, targets.target == target
+            )
+            found = found.where(table.c.index.in_(naming))
+        return self._page(ledger_id, found, table, self._readers, reader, after, limit)
+
+    def _page(
+        self,
+        ledger_id: int,
+        found: Select[tuple[Any]],
+        table: Table,
+        readers: Table,
+        reader: Reader,
+        after: int | None,
+        limit: int,
+    ) -> Page:
+        found = found.where(_is_shown(table, readers, ledger_id, reader))
+        if after is not None:
+            found = found.where(table.c.index > after)
+        with self._database.use_views() as tx:
+            size = self._read_progress_only(tx, ledger_id)
+            rows = tx.execute(found.order_by(table.c.index).limit(limit + 1)).scalars().all()
+        page = list(rows[:limit])
+        return Page(page, page[-1] if len(rows) > limit else None, size)
 
     def _read_progress_only(self, tx: Transaction, ledger_id: int) -> int:
         query = select(self._progress.c.size).where(self._progress.c.ledger_id == ledger_id)

@@ -6,7 +6,8 @@
 >>> receipt = ledger.append("note/1", {"hello": "world"})  # doctest: +SKIP
 """
 
-from ledger_core.errors import ConflictError, LedgerGridError, RefusedError
+from ledger_core.errors import ConflictError, HeadMovedError, LedgerGridError, RefusedError
+from ledger_core.records.rules import MutabilitySetting
 from ledgergrid import (
     delivery,
     entries,
@@ -45,8 +46,10 @@ __all__ = [
     "ForgedEntryError",
     "ForgedReceiptError",
     "ForkedLedgerError",
+    "HeadMovedError",
     "Ledger",
     "LedgerGridError",
+    "MutabilitySetting",
     "PendingError",
     "Proposal",
     "ProposalOutcome",

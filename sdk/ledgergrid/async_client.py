@@ -17,6 +17,7 @@ import httpx
 
 from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import AsyncWorker
+from ledgergrid.changing import AsyncChanging
 from ledgergrid.delivery import Outcome
 from ledgergrid.governing import AsyncGoverning
 from ledgergrid.receipts import Receipt
@@ -28,7 +29,7 @@ from ledgergrid.wire import Answer, Ask, Done, Flow, NoAnswerError, Pause, advan
 T = TypeVar("T")
 
 
-class AsyncLedger(AsyncGoverning):
+class AsyncLedger(AsyncGoverning, AsyncChanging):
     """One author at one ledger, for the tasks of one event loop. Close it, or ``async with``."""
 
     def __init__(

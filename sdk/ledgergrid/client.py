@@ -13,6 +13,7 @@ import httpx
 
 from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import Worker
+from ledgergrid.changing import Changing
 from ledgergrid.delivery import Outcome
 from ledgergrid.governing import Governing
 from ledgergrid.receipts import Receipt
@@ -24,7 +25,7 @@ from ledgergrid.wire import Answer, Ask, Done, Flow, NoAnswerError, Pause, advan
 T = TypeVar("T")
 
 
-class Ledger(Governing):
+class Ledger(Governing, Changing):
     """One author at one ledger, for any number of threads. Close it, or use ``with``.
 
     Keyword arguments are those of :class:`~ledgergrid.session.Settings`.

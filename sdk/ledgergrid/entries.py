@@ -102,10 +102,15 @@ def open_entry(
     origin: str,
     policy: TrustPolicy,
     leaf_hash: str | None,
+    *,
+    is_whole: bool = True,
 ) -> tuple[VerifiedEntry, Trusted]:
-    """Check an answer, numbered as above; raise :class:`ForgedEntryError` at the first failure."""
+    """Check an answer, numbered as above; raise :class:`ForgedEntryError` at the first failure.
+
+    ``is_whole``: with 4. Else the entry comes without payload, and says nothing of it.
+    """
     try:
-        return _open(told, receipt, index, origin, policy, leaf_hash)
+        return _open(told, receipt, index, origin, policy, leaf_hash, is_whole=is_whole)
     except ForgedEntryError:
         raise
     except LedgerGridError as error:
@@ -137,6 +142,8 @@ def _open(
     origin: str,
     policy: TrustPolicy,
     wanted: str | None,
+    *,
+    is_whole: bool,
 ) -> tuple[VerifiedEntry, Trusted]:
     leaf = ids.decode_base64(told.leaf)
     found = ids.format_digest(tree.leaf_hash(leaf))
@@ -148,8 +155,11 @@ def _open(
     _check(signed.record.ledger == origin, f"its record is meant for {signed.record.ledger}")  # 2
     verify_record(signed)
     trusted = _check_place(receipt, leaf, index, origin, policy)  # 3
-    parts = {name: _open_part(name, body) for name, body in told.parts.items()}  # 4
-    payload = decode_payload(find_type(signed.record.type), signed.record, parts)
+    parts: dict[str, Part] = {}
+    payload: Payload = {}
+    if is_whole:
+        parts = {name: _open_part(name, body) for name, body in told.parts.items()}  # 4
+        payload = decode_payload(find_type(signed.record.type), signed.record, parts)
     verified = VerifiedEntry(
         index=index,
         leaf_hash=found,

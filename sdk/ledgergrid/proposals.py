@@ -21,7 +21,7 @@ from typing import Any
 from ledger_core import clock, ids
 from ledger_core.errors import MalformedError
 from ledger_core.policy import proposals as rules
-from ledger_core.records.rules import Policy, hash_policy
+from ledger_core.records.rules import AMENDS, Policy, hash_policy
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
 from ledger_core.records.types.endorsement import Decision, Endorsement
 from ledger_core.records.types.outcome import OUTCOME_1, Outcome, Reason, Verdict
@@ -126,13 +126,26 @@ def _open_single(
     policy = named.get(told.policy)  # 1
     if policy is None:
         raise ForgedEntryError(f"entry {entry.index}: no policy shown has the hash {told.policy}")
-    governed = _types_under(entry)
-    if not governed & set(policy.governs):  # 2
-        names = " or ".join(sorted(governed))
+    if not any(_is_governed(entry, topic) for topic in policy.governs):  # 2
+        names = " or ".join(sorted(_types_under(entry)))
         raise ForgedEntryError(f"entry {entry.index}: the policy shown does not govern {names}")
     ends_at_ms = entry.received_at_ms + policy.ttl_s * 1000
     _check_end(entry, told, ends_at_ms)  # 3
     return Proposal(origin, entry, {told.policy: policy}, told.policy, ends_at_ms, (), told)
+
+
+def _is_governed(entry: VerifiedEntry, topic: str) -> bool:
+    """Say whether a policy on this topic may be the one over this record.
+
+    Of which type a change's targets are is not looked up: the endorsement names the policy by its
+    hash, and counts under no other.
+    """
+    change, colon, _ = topic.partition(":")
+    own = entry.record.type
+    amends = any(ref.rel == "amends" for ref in entry.record.refs)
+    if amends and topic in (AMENDS, f"{AMENDS}:{own}"):
+        return True
+    return topic in _types_under(entry) or (bool(colon) and change == own)
 
 
 def _types_under(entry: VerifiedEntry) -> set[str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from ledger_core import limits
-from ledger_core.records.rules import Policy
+from ledger_core.errors import NotFoundError
+from ledger_core.records.rules import MutabilitySetting, Policy
 from ledgergrid.wire import Ask, Flow, NoAnswerError, ask, check_understood
 
 State = Literal["open", "confirmed", "rejected", "withdrawn", "expired"]
@@ -98,6 +99,141 @@ class ProposalInfo(msgspec.Struct, frozen=True):
     voices: tuple[VoiceInfo, ...] = ()
 
 
+class PartInfo(msgspec.Struct, frozen=True):
+    """How a payload part stands. ``by``: the entry that redacted it, or ordered its erasure."""
+
+    status: Literal["present", "withheld", "redacted", "erased", "missing"]
+    by: int | None = None
+    data: str | None = None
+    """Of a part that is shown: base64, as the ledger tells it."""
+
+
+class EntryInfo(msgspec.Struct, frozen=True):
+    """An entry, and what holds of it now."""
+
+    index: int
+    leaf_hash: _Digest
+    received_at: str
+    record: dict[str, Any]
+    state: str
+    """``in-effect``, ``amended``, ``rolled-back``, ``waiting``, … see docs/concepts/changes.md."""
+    parts: dict[str, PartInfo]
+    version: int | None = None
+    """The entry that counts in its place."""
+    held_by: tuple[str, ...] = ()
+
+
+class ChangedBy(msgspec.Struct, frozen=True):
+    """An entry that changed others; ``voices``: who agreed, if anybody had to."""
+
+    index: int
+    leaf_hash: _Digest
+    type: str
+    author: str
+    received_at: str
+    member: str | None = None
+    policy: str | None = None
+    voices: tuple[VoiceInfo, ...] = ()
+
+
+class HistoryItem(msgspec.Struct, frozen=True):
+    """What was done to an entry, in effect behind ``at``; ``by`` is missing if it is hidden."""
+
+    at: int
+    what: str
+    parts: tuple[str, ...] = ()
+    case: str | None = None
+    version: int | None = None
+    by: ChangedBy | None = None
+
+
+class VersionInfo(msgspec.Struct, frozen=True):
+    index: int
+    leaf_hash: _Digest
+
+
+class EffectInfo(msgspec.Struct, frozen=True):
+    """What holds of an entry at an index, and how it came to that."""
+
+    index: int
+    leaf_hash: _Digest
+    type: str
+    at: int
+    size: int
+    state: str
+    versions: tuple[VersionInfo, ...]
+    parts: dict[str, PartInfo]
+    history: tuple[HistoryItem, ...]
+    held_by: tuple[str, ...] = ()
+    since: int | None = None
+    original: VersionInfo | None = None
+    current: EntryInfo | None = None
+
+
+class TargetInfo(msgspec.Struct, frozen=True):
+    leaf_hash: _Digest
+    index: int | None = None
+    parts: tuple[str, ...] = ()
+
+
+class RegisterItem(msgspec.Struct, frozen=True):
+    """One change in the register, whether it is in effect or not."""
+
+    index: int
+    leaf_hash: _Digest
+    kind: str
+    type: str
+    author: str
+    received_at: str
+    state: str
+    targets: tuple[TargetInfo, ...]
+    target_count: int
+    said: dict[str, Any]
+    member: str | None = None
+    policy: str | None = None
+    voices: tuple[VoiceInfo, ...] = ()
+    since: int | None = None
+    done: int | None = None
+    """Of an order to erase: where it was done."""
+
+
+class Register(msgspec.Struct, frozen=True):
+    changes: tuple[RegisterItem, ...]
+    next: _Cursor | None = None
+
+
+class SubjectEntry(EntryInfo, frozen=True, kw_only=True):
+    """An entry about a subject; those in effect make up its state."""
+
+    history: tuple[HistoryItem, ...]
+
+
+class SubjectPage(msgspec.Struct, frozen=True):
+    entries: tuple[SubjectEntry, ...]
+    next: _Cursor | None = None
+
+
+class MutabilityInfo(msgspec.Struct, frozen=True):
+    """Who may change entries of a type, behind the entry ``since``."""
+
+    since: int
+    is_in_force: bool
+    setting: MutabilitySetting
+
+
+class MutabilityList(msgspec.Struct, frozen=True):
+    settings: tuple[MutabilityInfo, ...]
+
+
+class _Found(msgspec.Struct, frozen=True):
+    index: int
+    leaf_hash: _Digest
+
+
+class _FoundPage(msgspec.Struct, frozen=True):
+    entries: tuple[_Found, ...]
+
+
 class PolicyList(msgspec.Struct, frozen=True):
     policies: tuple[PolicyInfo, ...]
 
@@ -125,6 +261,54 @@ def ask_proposals(state: State, limit: int) -> Flow[list[ProposalInfo]]:
 
 def ask_pending(member: str, limit: int) -> Flow[list[ProposalInfo]]:
     return (yield from _ask_pages("/pending", {"member": member}, limit))
+
+
+def ask_index(leaf_hash: str) -> Flow[int]:
+    """Ask where an entry lies; whoever needs it checks that it does."""
+    page = yield from _ask(f"/entries?{urlencode({'leaf_hash': leaf_hash})}", _FoundPage)
+    if not page.entries:
+        raise NotFoundError(f"no entry with leaf hash {leaf_hash}, or none for this reader")
+    return page.entries[0].index
+
+
+def ask_effect(index: int, at: int | str | None) -> Flow[EffectInfo]:
+    query = "" if at is None else f"?{urlencode({'at': at})}"
+    return (yield from _ask(f"/entries/{index}/effect{query}", EffectInfo))
+
+
+def ask_mutability() -> Flow[tuple[MutabilityInfo, ...]]:
+    return (yield from _ask("/mutability", MutabilityList)).settings
+
+
+def ask_changes(query: Mapping[str, Any], limit: int) -> Flow[list[RegisterItem]]:
+    found: list[RegisterItem] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = yield from _ask(_page_path("/changes", query, cursor, limit - len(found)), Register)
+        found += page.changes
+        cursor = page.next
+        if cursor is None or not page.changes:
+            break
+    return found[:limit]
+
+
+def ask_subject(name: str, query: Mapping[str, Any], limit: int) -> Flow[list[SubjectEntry]]:
+    found: list[SubjectEntry] = []
+    cursor: str | None = None
+    path = f"/subjects/{quote(name, safe='')}"
+    while len(found) < limit:
+        page = yield from _ask(_page_path(path, query, cursor, limit - len(found)), SubjectPage)
+        found += page.entries
+        cursor = page.next
+        if cursor is None or not page.entries:
+            break
+    return found[:limit]
+
+
+def _page_path(path: str, query: Mapping[str, Any], cursor: str | None, left: int) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    more = {"cursor": cursor} if cursor else {}
+    return f"{path}?{urlencode({**given, **more, 'limit': min(_PAGE, left)})}"
 
 
 def _ask_pages(path: str, query: Mapping[str, Any], limit: int) -> Flow[list[ProposalInfo]]:

@@ -162,8 +162,13 @@ class Trust:
 
     # --- entries of others, and of the log itself ------------------------------------
 
-    def read_entry(self, index: int, leaf_hash: str | None = None) -> Flow[VerifiedEntry]:
-        """Fetch an entry with payload and receipt, and check all of it."""
+    def read_entry(
+        self, index: int, leaf_hash: str | None = None, *, is_whole: bool = True
+    ) -> Flow[VerifiedEntry]:
+        """Fetch an entry with payload and receipt, and check all of it.
+
+        Not ``is_whole``: without the payload, which may be hidden or gone.
+        """
         told, receipt = yield from fetch_entry(index)
         note = split_checkpoint(receipt)
         yield from self.follow(note)
@@ -172,7 +177,9 @@ class Trust:
             newest = yield from self.refresh()
             receipt = yield from fetch_receipt(index, newest.size)
             note = split_checkpoint(receipt)
-        entry, trusted = open_entry(told, receipt, index, self._origin, self._policy, leaf_hash)
+        entry, trusted = open_entry(
+            told, receipt, index, self._origin, self._policy, leaf_hash, is_whole=is_whole
+        )
         yield from self.accept(trusted, note)
         return entry
 

@@ -102,6 +102,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str = ""
     stored: str = ""
     received: str = ""
+    head: str = ""
     retry_after_s: float = 0.0
 
 
@@ -137,6 +138,8 @@ def make_error(status: int, problem: Problem) -> LedgerGridError:
     kind = _BY_CODE.get(problem.code)
     if kind is ConflictError:
         return ConflictError(message, stored=problem.stored, received=problem.received)
+    if kind is errors.HeadMovedError:
+        return errors.HeadMovedError(message, head=problem.head)
     if kind is not None:
         return kind(message)
     if status == 409:

@@ -33,6 +33,11 @@ def _row(payload: Payload) -> dict[str, str | int | None]:
     }
 
 
+def _subjects(payload: Payload) -> tuple[str, ...]:
+    action: AgentAction = payload["body"]
+    return (f"session:{action.session_id}",) if action.session_id else ()
+
+
 AGENT_ACTION_1 = RecordType(
     name="agent.action/1",
     summary="Something an agent did, with input, output and outcome.",
@@ -40,4 +45,5 @@ AGENT_ACTION_1 = RecordType(
     writers=frozenset({"agent", "operator"}),
     columns={"action": "text", "status": "text", "session_id": "text", "tool": "text"},
     row=_row,
+    subjects=_subjects,
 )

@@ -26,6 +26,11 @@ def _row(payload: Payload) -> dict[str, str | int | None]:
     return {"decision": decision.decision, "session_id": decision.session_id}
 
 
+def _subjects(payload: Payload) -> tuple[str, ...]:
+    decision: AgentDecision = payload["body"]
+    return (f"session:{decision.session_id}",) if decision.session_id else ()
+
+
 AGENT_DECISION_1 = RecordType(
     name="agent.decision/1",
     summary="What an agent decided, among which options, and why.",
@@ -33,4 +38,5 @@ AGENT_DECISION_1 = RecordType(
     writers=frozenset({"agent", "operator"}),
     columns={"decision": "text", "session_id": "text"},
     row=_row,
+    subjects=_subjects,
 )

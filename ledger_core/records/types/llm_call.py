@@ -79,6 +79,12 @@ def _row(payload: Payload) -> dict[str, str | int | None]:
     return {name: getattr(call, name) for name in _COLUMNS}
 
 
+def _subjects(payload: Payload) -> tuple[str, ...]:
+    call: LlmCall = payload["call"]
+    named = (("user", call.user_id), ("session", call.session_id))
+    return tuple(f"{kind}:{name}" for kind, name in named if name)
+
+
 LLM_CALL_1 = RecordType(
     name="llm.call/1",
     summary="One call of a language model: what was asked and answered, tokens and cost.",
@@ -90,4 +96,5 @@ LLM_CALL_1 = RecordType(
     writers=frozenset({"agent", "operator"}),
     columns=_COLUMNS,
     row=_row,
+    subjects=_subjects,
 )
