@@ -111,7 +111,7 @@ class States:
     def part_names(self, indexes: Sequence[int]) -> dict[int, frozenset[str]]:
         """Return, by index, which parts of these entries' payloads are there."""
         with self._reading() as tx:
-            return store.find_part_names(tx, self._ledger_id, indexes)
+            return effects.find_part_names(tx, self._ledger_id, indexes)
 
     def _read_known(self, tx: Transaction, about: Sequence[Facts]) -> Known:
         """Read all that the states of these entries are made of."""

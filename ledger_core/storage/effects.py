@@ -35,6 +35,11 @@ _FIND_BY_INDEX = Prepared(
     select(_f.body).where(_f.ledger_id == _LEDGER, Among(_f.index, "indexes")),
     lists=["indexes"],
 )
+_p = t.payloads.c
+_FIND_PARTS = Prepared(
+    select(_p.index, _p.part).where(_p.ledger_id == _LEDGER, Among(_p.index, "indexes")),
+    lists=["indexes"],
+)
 _PUT = text(
     'INSERT INTO effects (ledger_id, "index", leaf_hash, ordered_at, done_at, body) '
     "VALUES (:ledger_id, :index, :leaf_hash, :ordered_at, :done_at, :body) "
@@ -125,6 +130,17 @@ def find_changed(tx: Transaction, ledger_id: int, indexes: Sequence[int]) -> dic
             effect = _parse(row[0])
             found[effect.index] = effect
     return found
+
+
+def find_part_names(
+    tx: Transaction, ledger_id: int, indexes: Sequence[int]
+) -> dict[int, frozenset[str]]:
+    """Return which parts of the named entries' payloads are there."""
+    names: dict[int, set[str]] = {}
+    for some in in_parts(indexes):
+        for index, part in _FIND_PARTS.rows(tx, ledger=ledger_id, indexes=some):
+            names.setdefault(index, set()).add(part)
+    return {index: frozenset(each) for index, each in names.items()}
 
 
 def read_to_do(tx: Transaction, limit: int) -> list[tuple[int, Effect]]:

@@ -428,18 +428,6 @@ def plain_part(index: int, part: StoredPart) -> Part:
     return Part(part.salt, part.data)
 
 
-def find_part_names(
-    tx: Transaction, ledger_id: int, indexes: Sequence[int]
-) -> dict[int, frozenset[str]]:
-    """Return which parts of the named entries' payloads are there."""
-    p = t.payloads.c
-    rows = select(p.index, p.part).where(p.ledger_id == ledger_id, _is_among(p.index, indexes))
-    names: dict[int, set[str]] = {}
-    for index, part in tx.execute(rows):
-        names.setdefault(index, set()).add(part)
-    return {index: frozenset(each) for index, each in names.items()}
-
-
 def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:
     if isinstance(indexes, range):
         return column.between(indexes.start, indexes.stop - 1)

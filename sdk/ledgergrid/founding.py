@@ -51,7 +51,7 @@ def make_policy(
     if not governs:
         raise MalformedError("a policy governs at least one record type")
     policy = Policy(
-        name=name or governs[0].replace("/", ".").replace("_", "-"),
+        name=name or governs[0].replace("/", ".").replace("_", "-").replace(":", "-"),
         governs=governs,
         rule=rule,
         count_by=count_by,

@@ -29,7 +29,7 @@ def test_no_two_errors_share_a_code() -> None:
 def test_a_problem_has_the_members_of_rfc_9457(kind: type[LedgerGridError]) -> None:
     error = kind.__new__(kind, "the insides")
     error.args = ("the insides",)
-    vars(error).update(stored="a", received="b", index=3, retry_after_s=1)
+    vars(error).update(stored="a", received="b", head="c", index=3, retry_after_s=1)
     problem = problems.problem_of(error)
     members = msgspec.json.decode(problem.body())
     assert {"type", "title", "status", "detail", "code"} <= set(members)
