@@ -187,17 +187,21 @@ class Follower:
             constitution = self._constitution(tx, ledger_id)
             rows: list[ViewRow] = []
             for group in _groups(entries):
-                numbers = [seen.index for seen in group]
-                parts = store.read_parts(tx, ledger_id, numbers, _VIEWED_PARTS)
                 erased = _find_erased(tx, ledger_id, group, constitution)
-                wanted = {
+                viewed = {
                     seen.index: {
                         n: ref for n, ref in seen.viewed.items() if (seen.index, n) not in erased
                     }
                     for seen in group
                 }
-                opened = self._payloads.open(parts, wanted)
-                rows += [_row(seen, _present(opened[seen.index]), constitution) for seen in group]
+                wanted = {index: parts for index, parts in viewed.items() if parts}
+                opened: Mapping[int, Opened] = {}
+                if wanted:
+                    stored = store.read_parts(tx, ledger_id, list(wanted), _VIEWED_PARTS)
+                    opened = self._payloads.open(stored, wanted)
+                rows += [
+                    _row(seen, _present(opened.get(seen.index, {})), constitution) for seen in group
+                ]
             return rows
 
     def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
@@ -269,7 +273,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
     @property
     def viewed(self) -> dict[str, PartRef]:
-        """What the record says of those parts that columns are made of."""
+        """What the record says of those parts that the views need."""
         names, payload = _PARTS_OF[find_type(self.record.type).name], self.record.payload
         return {name: payload[name] for name in names if name in payload}
 

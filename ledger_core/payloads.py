@@ -8,6 +8,8 @@ key store (keystore/), outside the database and its backups.
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -15,7 +17,7 @@ from ledger_core import ids
 from ledger_core.admission import Admitted
 from ledger_core.errors import ErasedError, IntegrityError
 from ledger_core.formats.record import Part, PartRef
-from ledger_core.formats.sealed import open_part, seal_part
+from ledger_core.formats.sealed import NONCE_BYTES, open_part, seal_part
 from ledger_core.keystore.model import DataKey, KeyStore
 from ledger_core.keystore.supply import KeySupply
 from ledger_core.storage import store
@@ -31,9 +33,18 @@ Opened = Mapping[str, Part | Gone]
 class Sealer:
     """Seals the parts of one batch; made by :meth:`Payloads.sealing`."""
 
-    def __init__(self, supply: KeySupply, keys: list[DataKey], erased: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        supply: KeySupply,
+        keys: list[DataKey],
+        commitments: Mapping[str, bytes],
+        erased: Mapping[bytes, bytes],
+    ) -> None:
         self._supply = supply
         self.unused = keys
+        # All at once: to ask the system for each of them would take longer than to encrypt.
+        self._nonces = io.BytesIO(os.urandom(NONCE_BYTES * len(keys)))
+        self._commitments = commitments
         self._erased = erased
 
     def seal(self, each: Admitted) -> dict[str, StoredPart]:
@@ -44,16 +55,18 @@ class Sealer:
         if each.kind.is_governance:
             return {name: StoredPart(p.salt, p.data, None) for name, p in each.parts.items()}
         refs = each.signed.record.payload
-        for name in each.parts:
-            order = self._erased.get(refs[name].commitment)
-            if order is not None:
-                raise ErasedError(f"part {name} was erased, by entry {ids.format_digest(order)}")
-        return {name: self._seal(part, refs[name]) for name, part in each.parts.items()}
+        commitments = {name: self._commitments[refs[name].commitment] for name in each.parts}
+        for name, commitment in commitments.items():
+            if commitment in self._erased:
+                order = ids.format_digest(self._erased[commitment])
+                raise ErasedError(f"part {name} was erased, as entry {order} ordered")
+        return {name: self._seal(part, commitments[name]) for name, part in each.parts.items()}
 
-    def _seal(self, part: Part, ref: PartRef) -> StoredPart:
+    def _seal(self, part: Part, commitment: bytes) -> StoredPart:
+        # More parts than keys: two records of a batch commit to the very same part.
         key = (self.unused or self._supply.take(1)).pop()
-        sealed = seal_part(part, key.key, ids.parse_digest(ref.commitment))
-        return StoredPart(None, sealed, key.id)
+        nonce = self._nonces.read(NONCE_BYTES) or os.urandom(NONCE_BYTES)
+        return StoredPart(None, seal_part(part, key.key, commitment, nonce), key.id)
 
 
 class Payloads:
@@ -70,18 +83,15 @@ class Payloads:
     @contextmanager
     def sealing(self, batch: Sequence[Admitted]) -> Iterator[Sealer]:
         """Give what seals a batch. Whatever it waits for, it waits for here."""
-        commitments = [
-            ref.commitment
+        commitments = {
+            ref.commitment: ids.parse_digest(ref.commitment)
             for each in batch
             if not each.kind.is_governance
             for ref in each.signed.record.payload.values()
-        ]
-        erased = self.keys.find_destroyed([ids.parse_digest(each) for each in commitments])
-        sealer = Sealer(
-            self._supply,
-            self._supply.take(len(commitments)) if commitments else [],
-            {ids.format_digest(commitment): order for commitment, order in erased.items()},
-        )
+        }
+        keys = self._supply.take(len(commitments)) if commitments else []
+        erased = self.keys.find_destroyed(commitments.values())
+        sealer = Sealer(self._supply, keys, commitments, erased)
         try:
             yield sealer
         finally:
@@ -97,14 +107,17 @@ class Payloads:
         Keys are looked up once for all of them. Raises :class:`IntegrityError` for a part that
         its key does not open; one that is not there, or whose key is not, is :class:`Gone`.
         """
-        parts = [part for of in stored.values() for part in of.values()]
-        keys = self.keys.find({part.key_id for part in parts if part.key_id is not None})
+        parts = {
+            index: {name: stored.get(index, {}).get(name) for name in wanted}
+            for index, wanted in refs.items()
+        }
+        stored_parts = [part for of in parts.values() for part in of.values() if part is not None]
+        keys = self.keys.find({part.key_id for part in stored_parts if part.key_id is not None})
         return {
             index: {
-                name: self._open(index, stored.get(index, {}).get(name), ref, keys)
-                for name, ref in wanted.items()
+                name: self._open(index, part, refs[index][name], keys) for name, part in of.items()
             }
-            for index, wanted in refs.items()
+            for index, of in parts.items()
         }
 
     def count_keys(self, tx: Transaction) -> tuple[int, int]:

@@ -13,8 +13,6 @@ Sources: NIST SP 800-38D, RFC 5116 section 5.2 (AEAD_AES_256_GCM)
 
 from __future__ import annotations
 
-import os
-
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -27,9 +25,8 @@ TAG_BYTES = 16
 OVERHEAD_BYTES = NONCE_BYTES + SALT_BYTES + TAG_BYTES
 
 
-def seal_part(part: Part, key: bytes, commitment: bytes) -> bytes:
-    """Encrypt salt and data; two calls never give the same bytes."""
-    nonce = os.urandom(NONCE_BYTES)
+def seal_part(part: Part, key: bytes, commitment: bytes, nonce: bytes) -> bytes:
+    """Encrypt salt and data. A key seals one part; ``nonce`` is random all the same."""
     return nonce + AESGCM(key).encrypt(nonce, part.salt + part.data, commitment)
 
 

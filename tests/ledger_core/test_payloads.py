@@ -130,7 +130,7 @@ def test_an_erased_commitment_is_refused_for_ever_and_leaves_nothing(
     ledger = service.open().ledgers.get("main")
     size = ledger.size()
     again = author.note("personal", salt=salt)
-    with pytest.raises(ErasedError, match="body was erased, by entry sha256:"):
+    with pytest.raises(ErasedError, match="body was erased, as entry sha256:"):
         raise refused(ledger.append([again])[0])
     elsewhere = replica.ledgers.create("elsewhere")
     stranger = register(elsewhere)
