@@ -115,8 +115,7 @@ class DatabaseKeyStore:
     def find_destroyed(self, commitments: Collection[bytes]) -> dict[bytes, bytes]:
         if not commitments:
             return {}
-        with self._database.read() as tx:
-            return dict(_FIND_DESTROYED.rows(tx, commitments=list(commitments)))
+        return dict(self._database.look(_FIND_DESTROYED, commitments=list(commitments)))
 
     def find_unknown(self, ids: Collection[bytes]) -> set[bytes]:
         if not ids:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -18,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger_core.errors import OutcomeUnknownError, ReadOnlyError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
+from ledger_core.storage.prepared import Prepared, Row, query_alone
 
 Transaction = Connection
 """What functions of ``storage`` work in; other rooms pass it on without looking inside."""
@@ -36,12 +39,35 @@ class Database:
         # SQLite's one writer, used under the write lock alone: what it has in its page cache
         # stays good, while a connection that others used meanwhile reads all of it again.
         self._writer: Connection | None = None
+        # Guards _looker, and whatever is asked on it.
+        self._looking = threading.Lock()
+        self._looker: Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Run reads in one transaction."""
         with telling(), self.engine.connect() as connection:
             yield connection
+
+    def look(self, query: Prepared, **values: Any) -> list[Row]:
+        """Run one small query by itself, on a connection that is kept for that.
+
+        To take a connection, begin and end a transaction costs several times what the query does.
+        """
+        with _telling(), self._looking:
+            looker = self._looker = self._looker or self._open_looker()
+            try:
+                return query_alone(looker, *query.bind(looker, **values))
+            except BaseException:
+                self._looker = None
+                looker.close()
+                raise
+
+    def _open_looker(self) -> Connection:
+        connection = self.engine.connect()
+        if self.dialect.has_one_writer:
+            return connection  # SQLite's driver begins nothing by itself.
+        return connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -160,9 +186,10 @@ class Database:
             return MigrationContext.configure(connection).get_current_revision() or ""
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for kept in (self._writer, self._looker):
+            if kept is not None:
+                kept.close()
+        self._writer = self._looker = None
         self.engine.dispose()
         self.views.dispose()
 

@@ -133,6 +133,17 @@ def query_all(tx: Connection, queries: Sequence[Bound]) -> list[list[Row]]:
         raise _told(tx, error) from error
 
 
+def query_alone(tx: Connection, text: str, values: Sequence[Any]) -> list[Row]:
+    """Have the driver run one query outside any transaction; return its rows."""
+    driver = tx.connection.driver_connection
+    assert driver is not None
+    try:
+        rows: list[Row] = driver.execute(text, values).fetchall()
+        return rows
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, error) from error
+
+
 @contextmanager
 def sent_at_once(tx: Connection) -> Iterator[None]:
     """Let the changes made in the block share one way to the database and back.

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import consensus, growth, machine, service, verifying
+from tests.bench import consensus, growth, machine, sealing, service, verifying
 from tests.bench.figures import Report
 from tests.bench.run import FULL, QUICK, STORES, Run, Sizes
 from tests.bench.stock import make_stock
@@ -38,6 +38,8 @@ SECTIONS: Final[dict[str, Callable[[Run], None]]] = {
     "service-postgresql-2": lambda run: service.measure(run, "postgresql", 2),
     "consensus-sqlite": lambda run: consensus.measure(run, "sqlite"),
     "consensus-postgresql": lambda run: consensus.measure(run, "postgresql"),
+    "sealing-sqlite": lambda run: sealing.measure(run, "sqlite"),
+    "sealing-postgresql": lambda run: sealing.measure(run, "postgresql"),
     "growth-postgresql": lambda run: growth.measure(run, "postgresql"),
     "growth-sqlite": lambda run: growth.measure(run, "sqlite"),
     "verify": verifying.measure,
