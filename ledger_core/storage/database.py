@@ -54,7 +54,7 @@ class Database:
 
         To take a connection, begin and end a transaction costs several times what the query does.
         """
-        with _telling(), self._looking:
+        with telling(), self._looking:
             looker = self._looker = self._looker or self._open_looker()
             try:
                 return query_alone(looker, *query.bind(looker, **values))
