@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import text
 
 from ledger_core.errors import StorageError
-from ledger_core.storage.database import open_database
+from ledger_core.storage.database import _alembic_config, open_database
 from tests.support.invariants import check_everything
 from tests.support.ledgers import Service, append_notes, appended, register
 from tests.support.tampering import drop_guards
 
+BEFORE, THIS = "0009", "0006"
 TO_PLAIN = (
     "UPDATE payloads SET salt = {salt}, data = {data}, key_id = NULL "
     "WHERE \"index\" = {index} AND part = 'body'"
@@ -35,8 +37,8 @@ AS_IT_WAS = {
 }
 
 
-def downgrade_by_hand(url: str, parts: dict[int, tuple[bytes, bytes]], revision: str) -> None:
-    """Make the table as it was: salt and data of every part in the clear, and no third column."""
+def migrate_anew(url: str, parts: dict[int, tuple[bytes, bytes]]) -> None:
+    """Make the table as it was, every part in the clear, and have the migration change it again."""
     database = open_database(url)
     blob = "x'{}'" if database.dialect.name == "sqlite" else "'\\x{}'"
     with database.write() as tx:
@@ -46,7 +48,14 @@ def downgrade_by_hand(url: str, parts: dict[int, tuple[bytes, bytes]], revision:
             tx.exec_driver_sql(TO_PLAIN.format(**shown, index=index))
         for statement in AS_IT_WAS[database.dialect.name]:
             tx.execute(text(statement))
-        tx.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+    with database.engine.connect() as connection:
+        newest = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{BEFORE}'"))
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, THIS)
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{newest}'"))
+        connection.commit()
     database.close()
 
 
@@ -59,7 +68,7 @@ def test_what_was_stored_in_the_clear_is_read_on_and_new_payloads_are_sealed(
     before = ledger.entries(range(ledger.size()))
     service.close()
     parts = {e.index: (e.parts["body"].salt, e.parts["body"].data) for e in before}
-    downgrade_by_hand(service.database_url, parts, "0009")
+    migrate_anew(service.database_url, parts)
 
     replica = service.open()
     ledger = replica.ledgers.get("main")
