@@ -161,3 +161,9 @@ def format_epoch(founded: str, number: int) -> str:
 def are_of_one_ledger(*origins: str) -> bool:
     """Say whether these are origins of one ledger, in whichever epochs."""
     return len({parse_epoch(origin)[0] for origin in origins}) == 1
+
+
+def is_origin_up_to(origin: str, newest: str) -> bool:
+    """Say whether ``origin`` is ``newest``, or that of an earlier epoch of the same ledger."""
+    number = parse_epoch(origin)[1]
+    return are_of_one_ledger(origin, newest) and number <= parse_epoch(newest)[1]

@@ -10,19 +10,30 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from api.commands.options import Data, DatabaseUrl
+from api.commands.client import open_ledger
+from api.commands.options import (
+    DEFAULT_LEDGER,
+    DEFAULT_URL,
+    Data,
+    DatabaseUrl,
+    LedgerName,
+    SignerFile,
+    TokenFile,
+    Url,
+)
 from ledger_core import ids, limits
 from ledger_core.errors import MalformedError, SettingsError
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.records.types.epoch import (
     Agreement,
+    Known,
     Statement,
     format_statement,
     parse_statement,
     sign_statement,
     verify_agreement,
 )
-from ledgergrid import Signer
+from ledgergrid import Receipt, Signer
 
 if TYPE_CHECKING:
     from ledger_core.epochs import Standstill
@@ -112,6 +123,33 @@ def open_(
     print("authors send again what was lost.")
 
 
+@app.command()
+def follow(
+    origin: Annotated[str, typer.Argument(help="The epoch's origin, as the refusal named it.")],
+    signer: SignerFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Follow without asking.")] = False,
+    ledger: LedgerName = DEFAULT_LEDGER,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Have the clients of this machine follow a ledger that lost history. Shows what is lost."""
+    with open_ledger(url, ledger, signer, token_file) as client:
+        for epoch in client.read_epoch(origin):
+            print(f"EPOCH    entry {epoch.index} left {epoch.old_origin}")
+            for known in epoch.lost:
+                print(f"LOST     {_lost(epoch.kept, known)}")
+            print(f"goes on  as {epoch.new_origin}")
+            print(f"reason   {epoch.reason}")
+            for key in epoch.signed_by:
+                print(f"signed   {key}")
+        print("Whether these are enough is counted by ledgergrid-verify, from an archive.")
+        if not yes:
+            typer.confirm("Do you go on with it?", abort=True)
+        client.accept_epoch(origin)
+        delivered = [each for each in client.flush() if isinstance(each, Receipt)]
+    print(f"{ledger} is followed as {origin}; {len(delivered)} records that waited are in it")
+
+
 def describe(statement: Statement) -> str:
     """Say in words what a statement says."""
     lines = [
@@ -119,9 +157,7 @@ def describe(statement: Statement) -> str:
         f"kept     {statement.fork.size} entries, root {statement.fork.root}",
     ]
     for known in statement.known:
-        first, last = statement.fork.size, known.size - 1
-        what = f"entries {first} to {last}" if first <= last else f"all, up to size {known.size},"
-        lines.append(f"LOST     {what} of {known.origin}")
+        lines.append(f"LOST     {_lost(statement.fork.size, known)}")
     return "\n".join(
         [
             *lines,
@@ -130,6 +166,12 @@ def describe(statement: Statement) -> str:
             f"reason   {statement.reason}",
         ]
     )
+
+
+def _lost(kept: int, known: Known) -> str:
+    if kept < known.size:
+        return f"entries {kept} to {known.size - 1} of {known.origin}"
+    return f"all of {known.origin}, signed up to size {known.size}"
 
 
 def _operator_key(statement: Statement, data: Path | None) -> PrivateKey:

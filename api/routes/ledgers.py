@@ -44,9 +44,17 @@ class NamedLogKey(BaseModel):
     log_key: str
 
 
+class NamedOrigin(BaseModel):
+    """An origin of the log, and the first entry that has it: one more with each epoch."""
+
+    since: int
+    origin: str
+
+
 class LedgerDetails(LedgerInfo):
     """One ledger, with the history of its log's key and its end."""
 
+    origins: list[NamedOrigin] = Field(description="all origins of the log, oldest first")
     log_keys: list[NamedLogKey] = Field(description="all keys the log has had, oldest first")
     closed_by: int | None = Field(description="entry that closed it; null while it is open")
 
@@ -187,6 +195,7 @@ def get_ledger(service: ServiceOf, request: Request, ledger: LedgerName) -> Ledg
     keys = [NamedLogKey(since=index, log_key=vkey) for index, vkey in found.log_keys()]
     return LedgerDetails(
         **describe_ledger(found).model_dump(),
+        origins=[NamedOrigin(since=at, origin=x) for at, x in found.constitution().origins],
         log_keys=keys,
         closed_by=found.constitution().closed,
     )

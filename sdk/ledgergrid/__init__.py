@@ -11,6 +11,7 @@ from ledger_core.records.rules import MutabilitySetting
 from ledgergrid import (
     delivery,
     entries,
+    epochs,
     governing,
     memory,
     receipts,
@@ -20,11 +21,13 @@ from ledgergrid import (
 )
 from ledgergrid.async_client import AsyncLedger
 from ledgergrid.client import Ledger
+from ledgergrid.epochs import NewEpoch
 from ledgergrid.errors import (
     DistrustError,
     ForgedEntryError,
     ForgedReceiptError,
     ForkedLedgerError,
+    NewEpochError,
     PendingError,
     StillOpenError,
     StrangeLogKeyError,
@@ -36,7 +39,7 @@ from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft
 from ledgergrid.signer import Signer
 
-learn(delivery, entries, governing, memory, receipts, told, trust, wire)
+learn(delivery, entries, epochs, governing, memory, receipts, told, trust, wire)
 
 __all__ = [
     "AsyncLedger",
@@ -50,6 +53,8 @@ __all__ = [
     "Ledger",
     "LedgerGridError",
     "MutabilitySetting",
+    "NewEpoch",
+    "NewEpochError",
     "PendingError",
     "Proposal",
     "ProposalOutcome",

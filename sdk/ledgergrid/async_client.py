@@ -19,6 +19,7 @@ from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import AsyncWorker
 from ledgergrid.changing import AsyncChanging
 from ledgergrid.delivery import Outcome
+from ledgergrid.epochs import NewEpoch
 from ledgergrid.governing import AsyncGoverning
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
@@ -72,6 +73,18 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
     async def checkpoint(self) -> Checkpoint:
         """As :meth:`Ledger.checkpoint`."""
         return await self._run(self._session.checkpoint())
+
+    async def read_epoch(self, origin: str) -> list[NewEpoch]:
+        """As :meth:`Ledger.read_epoch`."""
+        return await self._run(self._session.read_epoch(origin))
+
+    async def accept_epoch(self, origin: str) -> list[NewEpoch]:
+        """As :meth:`Ledger.accept_epoch`."""
+        return await self._run(self._session.accept_epoch(origin))
+
+    async def resubmit(self, submissions: Iterable[bytes]) -> list[Outcome]:
+        """As :meth:`Ledger.resubmit`."""
+        return await self._run(self._session.resubmit(submissions))
 
     async def close(self) -> None:
         """Send what is enqueued and close connections."""

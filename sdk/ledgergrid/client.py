@@ -15,6 +15,7 @@ from ledger_core.formats.checkpoint import Checkpoint
 from ledgergrid.batching import Worker
 from ledgergrid.changing import Changing
 from ledgergrid.delivery import Outcome
+from ledgergrid.epochs import NewEpoch
 from ledgergrid.governing import Governing
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
@@ -79,6 +80,24 @@ class Ledger(Governing, Changing):
     def checkpoint(self) -> Checkpoint:
         """Fetch the newest checkpoint, verify it and that it continues the last one."""
         return self._run(self._session.checkpoint())
+
+    def read_epoch(self, origin: str) -> list[NewEpoch]:
+        """Say what was lost, why, and who agreed, in each epoch up to ``origin``; follow none.
+
+        Raises :class:`DistrustError` if an epoch does not continue what was verified here.
+        """
+        return self._run(self._session.read_epoch(origin))
+
+    def accept_epoch(self, origin: str) -> list[NewEpoch]:
+        """Follow the log into the epoch ``origin``, checked as by :meth:`read_epoch`; for good."""
+        return self._run(self._session.accept_epoch(origin))
+
+    def resubmit(self, submissions: Iterable[bytes]) -> list[Outcome]:
+        """Append records that were sealed before, byte for byte: each has one entry all the same.
+
+        For what an epoch lost, if you kept it: a submission each, as in the outbox's files.
+        """
+        return self._run(self._session.resubmit(submissions))
 
     def close(self) -> None:
         """Send what is enqueued and close connections."""

@@ -16,6 +16,7 @@ import msgspec
 from ledger_core import limits
 from ledger_core.errors import LedgerGridError
 from ledger_core.formats.receipt import parse_receipt
+from ledgergrid.entries import fetch_receipt
 from ledgergrid.errors import PendingError
 from ledgergrid.outbox import Outbox
 from ledgergrid.patience import Patience
@@ -167,10 +168,23 @@ class Delivery:
             raise NoAnswerError(f"not an acknowledgement: {error}") from None
         origin = self._trust.origin
         yield from self._follow(answer)
+        answer = yield from self._renew(answer)
         receipt, trusted = open_receipt(answer, sealed.signed, origin, self._trust.policy)
         yield from self._trust.accept(trusted, parse_receipt(receipt.text).checkpoint)
         self._outbox.settle(sealed.id)
         return receipt
+
+    def _renew(self, answer: Acknowledgement) -> Flow[Acknowledgement]:
+        """Ask for a receipt of this epoch, if the ledger gave again one of an earlier epoch."""
+        try:
+            note = parse_receipt(answer.receipt.encode()).checkpoint
+        except LedgerGridError:
+            return answer
+        if not self._trust.is_left(note):
+            return answer
+        newest = yield from self._trust.refresh()
+        receipt = yield from fetch_receipt(answer.index, newest.size)
+        return msgspec.structs.replace(answer, receipt=receipt.decode("utf-8", "replace"))
 
     def _follow(self, answer: Acknowledgement) -> Flow[None]:
         """Learn the log's new key, if it signed with one; a receipt that is none fails later."""

@@ -2,7 +2,7 @@
 
 The numbers are those of :func:`open_entry`:
 
-1. the leaf is an entry of our ledger, and its hash is the one asked for, if one was;
+1. the leaf is an entry of our ledger, in whichever epoch, and has the hash asked for, if any;
 2. the record in it is canonical, meant for our ledger and signed by its author;
 3. the receipt proves the leaf at its index, under a checkpoint of the log we trust;
 4. every payload part is there and is what the record commits to, its schema and rule kept.
@@ -149,10 +149,12 @@ def _open(
     found = ids.format_digest(tree.leaf_hash(leaf))
     _check(wanted in (None, found), f"its leaf has the hash {found}, not {wanted}")  # 1
     entry = parse_entry(leaf)
-    _check(entry.header.origin == origin, f"it stands in {entry.header.origin}")
+    is_ours = ids.is_origin_up_to(entry.header.origin, origin)
+    _check(is_ours, f"it stands in {entry.header.origin}")
     _check(entry.header.index == index, f"it calls itself entry {entry.header.index}")
     signed = entry.signed_record()
-    _check(signed.record.ledger == origin, f"its record is meant for {signed.record.ledger}")  # 2
+    is_meant = ids.is_origin_up_to(signed.record.ledger, entry.header.origin)
+    _check(is_meant, f"its record is meant for {signed.record.ledger}")  # 2
     verify_record(signed)
     trusted = _check_place(receipt, leaf, index, origin, policy)  # 3
     parts: dict[str, Part] = {}

@@ -10,6 +10,7 @@
         ├── ForgedReceiptError    a receipt that does not prove our record's place
         ├── ForgedEntryError      an entry, proposal or outcome that is not what it is said to be
         ├── ForkedLedgerError     a checkpoint that does not continue the one remembered
+        ├── NewEpochError         the log lost history and goes on under a new origin
         └── StrangeLogKeyError    not the log key this ledger was known under
 
 A refusal by the ledger arrives as the error the ledger raised, found by its ``code``:
@@ -70,6 +71,17 @@ class ForkedLedgerError(DistrustError):
     def __init__(self, message: str, *, evidence: Path | None = None) -> None:
         super().__init__(message)
         self.evidence = evidence
+
+
+class NewEpochError(DistrustError):
+    """History is lost, and the log goes on as ``origin``, which nobody accepted here yet."""
+
+    code = "new-epoch"
+    title = "Ledger went on from an older backup"
+
+    def __init__(self, message: str, *, origin: str) -> None:
+        super().__init__(message)
+        self.origin = origin
 
 
 class StrangeLogKeyError(DistrustError):

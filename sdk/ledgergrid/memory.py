@@ -5,6 +5,8 @@
     log.vkey          the log's key, once learned; never replaced by another
     log.heirs         keys it handed over to, a line each: index of the entry that says so, vkey
     checkpoint        the last checkpoint verified, a signed note; only ever moves forward
+    log.epochs        epochs that were accepted, like log.heirs: first entry, the log's new key
+    log.heirs.2, checkpoint.2 …  the same for the second epoch, and so on
     evidence/         checkpoints that contradict each other, should that happen
     outbox/ refused/  see outbox.py
     streams/          numbers used up, see numbers.py
@@ -60,11 +62,20 @@ class Memory:
         self.folder = make_folder(folder)
         self._lock = folder / ".lock"
         self._key = folder / "log.vkey"
-        self._heirs = folder / "log.heirs"
-        self._checkpoint = folder / "checkpoint"
+        self._epochs = folder / "log.epochs"
+
+    def _current(self, name: str) -> Path:
+        """Return the file of this name that belongs to the newest epoch accepted."""
+        number = len(self.epochs()) + 1
+        return self.folder / (name if number == 1 else f"{name}.{number}")
 
     def log_key(self) -> LogKey | None:
-        """Return the key this ledger is known under, if any yet."""
+        """Return the key this ledger is known under in its newest epoch, if any yet."""
+        epochs = self.epochs()
+        return epochs[-1].key if epochs else self.first_key()
+
+    def first_key(self) -> LogKey | None:
+        """Return the key this ledger was known under at first, whatever epochs came after."""
         try:
             text = read_bounded(self._key, _VKEY_BYTES).decode("ascii", "replace")
         except FileNotFoundError:
@@ -77,7 +88,7 @@ class Memory:
     def pin(self, key: LogKey) -> None:
         """Remember the key for good; raise if the ledger is known under another one."""
         with locked(self._lock):
-            known = self.log_key()
+            known = self.first_key()
             if known is None:
                 write_durably(self._key, f"{format_vkey(key)}\n".encode())
             elif known != key:
@@ -88,32 +99,32 @@ class Memory:
 
     def heirs(self) -> tuple[Heir, ...]:
         """Return the keys that the log's key handed over to, oldest first."""
-        try:
-            text = read_bounded(self._heirs, _HEIRS_BYTES).decode("ascii", "replace")
-        except FileNotFoundError:
-            return ()
-        heirs: list[Heir] = []
-        for line in text.splitlines():
-            since, _, vkey = line.partition(" ")
-            key = parse_vkey(vkey)
-            if not isinstance(key, LogKey):
-                raise IntegrityError(f"{self._heirs} holds a key that is no log's")
-            heirs.append(Heir(ids.parse_decimal(since), key))
-        return tuple(heirs)
+        return _read_keys(self._current("log.heirs"))
+
+    def epochs(self) -> tuple[Heir, ...]:
+        """Return the epochs that were accepted: the first entry, the key that it gave the log."""
+        return _read_keys(self._epochs)
+
+    def add_epoch(self, before: tuple[Heir, ...], new: Heir) -> bool:
+        """Remember one more epoch if ``before`` is still what is remembered; say whether it was."""
+        with locked(self._lock):
+            if self.epochs() != before:
+                return False
+            _write_keys(self._epochs, (*before, new))
+            return True
 
     def replace_heirs(self, before: tuple[Heir, ...], after: tuple[Heir, ...]) -> bool:
         """Remember more heirs if ``before`` is still what is remembered; say whether it was."""
         with locked(self._lock):
             if self.heirs() != before:
                 return False
-            lines = [f"{heir.since} {format_vkey(heir.key)}\n" for heir in after]
-            write_durably(self._heirs, "".join(lines).encode())
+            _write_keys(self._current("log.heirs"), after)
             return True
 
     def checkpoint(self) -> bytes | None:
         """Return the signed note of the last checkpoint verified."""
         try:
-            return read_bounded(self._checkpoint, limits.NOTE_BYTES)
+            return read_bounded(self._current("checkpoint"), limits.NOTE_BYTES)
         except FileNotFoundError:
             return None
 
@@ -122,7 +133,7 @@ class Memory:
         with locked(self._lock):
             if self.checkpoint() != before:
                 return False
-            write_durably(self._checkpoint, after)
+            write_durably(self._current("checkpoint"), after)
             return True
 
     def keep_evidence(self, evidence: Evidence) -> Path:
@@ -135,3 +146,23 @@ class Memory:
             if not path.exists() and files < _MOST_EVIDENCE_FILES:
                 write_durably(path, msgspec.json.format(msgspec.json.encode(evidence), indent=2))
         return path if path.exists() else folder
+
+
+def _read_keys(path: Path) -> tuple[Heir, ...]:
+    try:
+        text = read_bounded(path, _HEIRS_BYTES).decode("ascii", "replace")
+    except FileNotFoundError:
+        return ()
+    heirs: list[Heir] = []
+    for line in text.splitlines():
+        since, _, vkey = line.partition(" ")
+        key = parse_vkey(vkey)
+        if not isinstance(key, LogKey):
+            raise IntegrityError(f"{path} holds a key that is no log's")
+        heirs.append(Heir(ids.parse_decimal(since), key))
+    return tuple(heirs)
+
+
+def _write_keys(path: Path, keys: tuple[Heir, ...]) -> None:
+    lines = [f"{heir.since} {format_vkey(heir.key)}\n" for heir in keys]
+    write_durably(path, "".join(lines).encode())

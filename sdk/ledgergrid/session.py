@@ -15,13 +15,15 @@ from ledger_core.clock import Clock, now_ms
 from ledger_core.errors import LedgerGridError, SettingsError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
+from ledgergrid import epochs
 from ledgergrid.delivery import Delivery, Outcome, has_pending
+from ledgergrid.epochs import NewEpoch
 from ledgergrid.memory import Memory
 from ledgergrid.numbers import Numbers
 from ledgergrid.outbox import Outbox
 from ledgergrid.patience import patiently
 from ledgergrid.receipts import Receipt
-from ledgergrid.sealing import Draft, Sealed, Sealer
+from ledgergrid.sealing import Draft, Sealed, Sealer, parse_sealed
 from ledgergrid.signer import Signer
 from ledgergrid.trust import Trust, policy_of
 from ledgergrid.wire import Flow
@@ -77,7 +79,7 @@ class Session:
         state_dir = settings["state_dir"] if "state_dir" in settings else _default_state_dir()
         root = Path(state_dir).expanduser()
         server = base.partition("://")[2]
-        memory = Memory(root / quote(server, safe="") / ledger)
+        memory = self._memory = Memory(root / quote(server, safe="") / ledger)
         self.state_dir = memory.folder
         self.trust = Trust(memory, _given_policy(settings), clock)
         numbers = Numbers(memory.folder)
@@ -146,6 +148,33 @@ class Session:
         """Fetch and verify the newest checkpoint."""
         yield from self.learn()
         return (yield from patiently(self.trust.refresh, self.patience_s))
+
+    def read_epoch(self, origin: str) -> Flow[list[NewEpoch]]:
+        """Read and check the epochs up to ``origin``, without following them."""
+        yield from self.learn()
+        return (
+            yield from patiently(lambda: epochs.read_epochs(self.trust, origin), self.patience_s)
+        )
+
+    def accept_epoch(self, origin: str) -> Flow[list[NewEpoch]]:
+        """Follow the log into an epoch."""
+        yield from self.learn()
+        if origin == self.trust.origin:
+            return []
+        return (
+            yield from patiently(
+                lambda: epochs.accept_epochs(self.trust, self._memory, origin), self.patience_s
+            )
+        )
+
+    def resubmit(self, lines: Iterable[bytes]) -> Flow[list[Outcome]]:
+        """Deliver records that were sealed before, as they are."""
+        yield from self.learn()
+        outcomes: list[Outcome] = []
+        for group in _group(parse_sealed(line) for line in lines):
+            batch = [each for each in group if isinstance(each, Sealed)]
+            outcomes += yield from self._delivery.send(batch, self.patience_s)
+        return outcomes
 
     def _seal_each(self, drafts: Iterable[DraftLike]) -> Iterator[Sealed | LedgerGridError]:
         for draft in drafts:

@@ -39,7 +39,12 @@ from ledgergrid.entries import (
     read_heir,
     split_checkpoint,
 )
-from ledgergrid.errors import DistrustError, ForkedLedgerError, StrangeLogKeyError
+from ledgergrid.errors import (
+    DistrustError,
+    ForkedLedgerError,
+    NewEpochError,
+    StrangeLogKeyError,
+)
 from ledgergrid.memory import Evidence, Heir, Memory
 from ledgergrid.wire import (
     Answer,
@@ -68,8 +73,14 @@ class _NamedKey(msgspec.Struct, frozen=True):
     log_key: str
 
 
+class _NamedOrigin(msgspec.Struct, frozen=True):
+    since: Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_INTEGER)]
+    origin: Annotated[str, msgspec.Meta(max_length=limits.ORIGIN_CHARS)]
+
+
 class _KeyHistory(msgspec.Struct, frozen=True):
     log_keys: Annotated[tuple[_NamedKey, ...], msgspec.Meta(max_length=_MOST_HEIRS)] = ()
+    origins: Annotated[tuple[_NamedOrigin, ...], msgspec.Meta(max_length=limits.EPOCHS)] = ()
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True):
@@ -146,17 +157,22 @@ class Trust:
 
     def _settle(self, policy: TrustPolicy, origin: str) -> None:
         keys = [key for key in policy.logs if key.name == origin]
-        if len(keys) == 1 and keys[0] not in {heir.key for heir in self._memory.heirs()}:
+        learnt = (*self._memory.heirs(), *self._memory.epochs())
+        if len(keys) == 1 and keys[0] not in {heir.key for heir in learnt}:
             self._memory.pin(keys[0])
         self._policy = policy
         self._inherit()
-        self._origin = origin
+        epochs = self._memory.epochs()
+        self._origin = epochs[-1].key.name if epochs else origin
 
     def _inherit(self) -> None:
         """Believe those whom the log's key has handed over to, as far as is remembered."""
         self._heirs = self._memory.heirs()
-        chain = [self._memory.log_key(), *(heir.key for heir in self._heirs)] if self._heirs else []
-        new = [key for key in chain if key is not None and key not in self._policy.logs]
+        chain = [heir.key for heir in (*self._memory.epochs(), *self._heirs)]
+        first = self._memory.log_key()
+        if chain and first is not None:
+            chain = list(dict.fromkeys([first, *chain]))
+        new = [key for key in chain if key not in self._policy.logs]
         if new:
             self._policy = replace(self._policy, logs=[*self._policy.logs, *new])
 
@@ -172,7 +188,7 @@ class Trust:
         told, receipt = yield from fetch_entry(index)
         note = split_checkpoint(receipt)
         yield from self.follow(note)
-        if not self._is_known(note):
+        if not self._is_known(note) or self.is_left(note):
             # Signed before the key that we began with: a newer checkpoint covers it as well.
             newest = yield from self.refresh()
             receipt = yield from fetch_receipt(index, newest.size)
@@ -188,6 +204,7 @@ class Trust:
 
         Whatever does not prove itself is passed by: the note is not believed then.
         """
+        self._check_epoch(note)
         if self._is_known(note):
             return
         self._inherit()  # Another process may have followed already.
@@ -198,6 +215,39 @@ class Trust:
         if found and self._memory.replace_heirs(self._heirs, (*self._heirs, *found)):
             log.info("%s has handed over to %s", self._origin, format_vkey(found[-1].key))
         self._inherit()
+
+    def _check_epoch(self, note: bytes) -> None:
+        """Raise :class:`NewEpochError` for a note of an epoch that nobody accepted here."""
+        origin = origin_of(note)
+        if origin == self._origin or not ids.is_origin_up_to(self._origin, origin):
+            return
+        epochs = self._memory.epochs()
+        if epochs and epochs[-1].key.name == origin:
+            self.enter(origin)  # Another process accepted it meanwhile.
+            return
+        raise NewEpochError(
+            f"{self._origin} lost part of its history and went on as {origin}; see what is lost, "
+            f"and who agreed, with read_epoch({origin!r}), and go on with accept_epoch({origin!r})",
+            origin=origin,
+        )
+
+    def keys(self) -> list[LogKey]:
+        """Return every key of the log that is believed, of earlier epochs as well."""
+        first = self._memory.first_key()
+        known = [*self._policy.logs, *([] if first is None else [first])]
+        known += [epoch.key for epoch in self._memory.epochs()]
+        return list(dict.fromkeys(known))
+
+    def enter(self, origin: str) -> None:
+        """Go on under the origin of an epoch that memory holds as accepted."""
+        self._inherit()
+        self._accepted = set()
+        self._origin = origin
+
+    def is_left(self, note: bytes) -> bool:
+        """Say whether a note is of an earlier epoch than the newest one accepted."""
+        origin = origin_of(note)
+        return origin != self._origin and ids.is_origin_up_to(origin, self._origin)
 
     def _find_heirs(self, root: Heir) -> Flow[list[Heir]]:
         """Read the entries by which one key handed over to the next; check them, and the chain."""
@@ -296,18 +346,11 @@ class Trust:
         if old == new:
             return
         first, second = sorted((old, new), key=lambda checkpoint: checkpoint.size)
-        said = ""
+        said: list[str] = []
         try:
-            if first.size == second.size:
-                raise ProofError(f"two roots for one size, {first.size}")
-            answer = yield from ask(
-                Ask("GET", f"/proofs/consistency?from={first.size}&to={second.size}")
-            )
-            said = answer.content.decode("utf-8", "backslashreplace")
-            hashes = _read_proof(answer)
-            tree.check_consistency(first.size, second.size, first.root, second.root, hashes)
+            yield from ask_consistency(first, second, said)
         except ProofError as error:
-            path = self._keep_evidence(str(error), old_note, new_note, said)
+            path = self._keep_evidence(str(error), old_note, new_note, "".join(said))
             raise ForkedLedgerError(
                 f"{self._origin} shows size {new.size}, which does not agree with size {old.size} "
                 f"verified earlier: {error}; evidence is kept in {path}",
@@ -327,6 +370,33 @@ class Trust:
         )
 
 
+def ask_consistency(
+    first: Checkpoint, second: Checkpoint, said: list[str] | None = None
+) -> Flow[None]:
+    """Have the ledger prove that a checkpoint continues a smaller one; raise :class:`ProofError`.
+
+    What it said is added to ``said``.
+    """
+    if first.size == second.size:
+        if first.root != second.root:
+            raise ProofError(f"two roots for one size, {first.size}")
+        return
+    answer = yield from ask(Ask("GET", f"/proofs/consistency?from={first.size}&to={second.size}"))
+    if said is not None:
+        said.append(answer.content.decode("utf-8", "backslashreplace"))
+    hashes = _read_proof(answer)
+    tree.check_consistency(first.size, second.size, first.root, second.root, hashes)
+
+
+def read_origins(answer: Answer) -> list[tuple[int, str]]:
+    """Return the origins that a ledger says it has had, each with its first entry's index."""
+    try:
+        told = msgspec.json.decode(answer.content, type=_KeyHistory)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoAnswerError(f"not a ledger's description: {error}") from None
+    return sorted((each.since, each.origin) for each in told.origins)
+
+
 def _read_key_history(answer: Answer, last: Heir) -> list[int]:
     """Return the indexes of the entries that are said to have named the keys after ``last``."""
     try:
@@ -335,7 +405,14 @@ def _read_key_history(answer: Answer, last: Heir) -> list[int]:
         raise NoAnswerError(f"not a ledger's description: {error}") from None
     known = format_vkey(last.key)
     start = max([last.since, *(each.since for each in told.log_keys if each.log_key == known)])
-    return sorted({each.since for each in told.log_keys if each.since > start})
+    # A key of another epoch was not handed over to: whether it is believed is the user's to say.
+    own = [each for each in told.log_keys if each.log_key.partition("+")[0] == last.key.name]
+    return sorted({each.since for each in own if each.since > start})
+
+
+def origin_of(note: bytes) -> str:
+    """Return what a note begins with: of a checkpoint, its origin; nothing is verified."""
+    return note.partition(b"\n")[0].decode("ascii", "replace")
 
 
 def _read_proof(answer: Answer) -> list[bytes]:
