@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from ledger_core.fail_points import FAIL_POINTS
+from ledger_core.fail_points import EPOCH_FAIL_POINTS, FAIL_POINTS
 from ledger_core.records import registry
 from ledger_core.storage.tables import metadata
 from tests.docs.names import is_code, is_file
@@ -40,7 +40,13 @@ WORDS: Final = {
     "signer.db",
     "signer.db.lock",
 }
-KNOWN: Final = {*WORDS, *FAIL_POINTS, *metadata.tables, *(kind.name for kind in registry.ALL)}
+KNOWN: Final = {
+    *WORDS,
+    *FAIL_POINTS,
+    *EPOCH_FAIL_POINTS,
+    *metadata.tables,
+    *(kind.name for kind in registry.ALL),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in KNOWN])
