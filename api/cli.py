@@ -12,12 +12,15 @@ import typer
 
 from api.commands import (
     backups,
+    changes,
     doctor,
+    effects,
     epochs,
     keyring,
     keys,
     ledgers,
     members,
+    mutability,
     policies,
     proposals,
     records,
@@ -45,6 +48,17 @@ app.command()(proposals.proposals)
 app.command()(proposals.pending)
 app.command()(proposals.endorse)
 app.command()(proposals.withdraw)
+app.command()(changes.amend)
+app.command()(changes.rollback)
+app.command()(changes.redact)
+app.command()(changes.unredact)
+app.command()(changes.hold)
+app.command()(changes.release)
+app.command()(changes.erase)
+app.command()(effects.effect)
+app.command()(effects.subject)
+app.command()(effects.changes)
+app.add_typer(mutability.app, name="mutability")
 app.command()(records.append)
 app.command()(records.receipt)
 app.command()(records.export)

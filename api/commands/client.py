@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _FILE_BYTES = 1_000_000
 
+Yes = Annotated[bool, typer.Option("--yes", help="Sign without asking.")]
 Key = Annotated[Path, typer.Option("--key", help="Your private key, made by `ledgergrid keygen`.")]
 
 
@@ -49,3 +50,15 @@ def read_json(path: Path, kind: type[T], what: str) -> T:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not {what}: {error}") from None
+
+
+def confirm(*, yes: bool) -> None:
+    """Go on only if whoever holds the key says so."""
+    if yes:
+        return
+    try:
+        is_agreed = typer.confirm("Sign this?", err=True)
+    except typer.Abort:
+        raise SettingsError("nobody answered, and nothing was signed; --yes asks nobody") from None
+    if not is_agreed:
+        raise SettingsError("nothing was signed")

@@ -30,7 +30,7 @@ def create(
     ] = None,
     founding: Annotated[
         Path | None,
-        typer.Option(help="JSON file: members, keys, policies, audiences, parties."),
+        typer.Option(help="JSON file: members, keys, policies, audiences, mutability, parties."),
     ] = None,
     parent: Annotated[
         str | None, typer.Option(help="The ledger that a local one is anchored in.")

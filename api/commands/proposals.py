@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from api.commands.client import Key, open_ledger
+from api.commands.client import Key, Yes, confirm, open_ledger
 from api.commands.options import DEFAULT_LEDGER, DEFAULT_URL, LedgerName, TokenFile, Url
 from api.commands.remote import Remote
 from ledger_core import ids
@@ -71,7 +71,7 @@ def endorse(
     key: Key,
     reject: Annotated[bool, typer.Option("--reject", help="Refuse it instead.")] = False,
     role: Annotated[str | None, typer.Option(help="As whom you speak, for those who read.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    yes: Yes = False,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
 ) -> None:
@@ -83,7 +83,7 @@ def endorse(
         print(describe(found, decision, Signer.load(key).key, role))
         if found.told.state != "open":
             print(f"It is {found.told.state} already: your word would be kept and not counted.")
-        _ask(yes=yes)
+        confirm(yes=yes)
         speak = client.reject if reject else client.endorse
         done = speak(found, role=role)
         state = client.proposal(proposal).told.state
@@ -111,15 +111,3 @@ def _check_leaf_hash(text: str) -> None:
         raise SettingsError(
             "PROPOSAL is a leaf hash like sha256:…; `ledgergrid proposals` lists them"
         ) from None
-
-
-def _ask(*, yes: bool) -> None:
-    """Go on only if whoever holds the key says so."""
-    if yes:
-        return
-    try:
-        is_agreed = typer.confirm("Sign this?", err=True)
-    except typer.Abort:
-        raise SettingsError("nobody answered, and nothing was signed; --yes asks nobody") from None
-    if not is_agreed:
-        raise SettingsError("nothing was signed")

@@ -28,14 +28,17 @@ from ledger_core.errors import SettingsError, TooLargeError
 
 _JSON = "application/json"
 
+PayloadText = Annotated[str | None, typer.Option("--data", help="The payload, as JSON.")]
+PayloadFile = Annotated[
+    str | None, typer.Option("--file", help="File that holds the payload; - for standard input.")
+]
+
 
 def append(
     type_: Annotated[str, typer.Option("--type", help="Record type, like note/1.")],
     signer: SignerFile,
-    data: Annotated[str | None, typer.Option(help="The payload, as JSON.")] = None,
-    file: Annotated[
-        str | None, typer.Option(help="File that holds the payload; - for standard input.")
-    ] = None,
+    data: PayloadText = None,
+    file: PayloadFile = None,
     receipt: Annotated[
         Path | None, typer.Option(help="File to write the receipt to (C2SP tlog-proof).")
     ] = None,
@@ -44,7 +47,7 @@ def append(
     token_file: TokenFile = None,
 ) -> None:
     """Sign a record, append it, and check the receipt. Prints one line of JSON."""
-    payload = (_JSON, _read_payload(data, file))
+    payload = (_JSON, read_payload(data, file))
     with open_ledger(url, ledger, signer, token_file) as remote:
         done = remote.append(type_, payload)
     if receipt is not None:
@@ -53,7 +56,8 @@ def append(
     print(msgspec.json.encode({**facts, "received_at": done.received_at}).decode())
 
 
-def _read_payload(data: str | None, file: str | None) -> bytes:
+def read_payload(data: str | None, file: str | None) -> bytes:
+    """Return the payload that was given in one of the two ways."""
     if (data is None) == (file is None):
         raise SettingsError("give the payload with --data or --file")
     if data is not None:

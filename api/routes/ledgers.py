@@ -77,7 +77,8 @@ class NewLedger(BaseModel):
     )
     founding: dict[str, Any] | None = Field(
         default=None,
-        description="members, keys, policies, audiences, parties: see docs/spec/governance.md",
+        description="members, keys, policies, audiences, mutability, parties: "
+        "see docs/spec/governance.md",
     )
     parent: str | None = Field(
         default=None,

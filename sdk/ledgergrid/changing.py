@@ -109,7 +109,7 @@ def change_parts(
     """Append a change that names parts of entries: these parts, or all that the records have."""
     named: dict[str, Parts] = {}
     for target in targets:
-        for found in (yield from _versions_of(session, target, with_versions=with_versions)):
+        for found in (yield from versions_of(session, target, with_versions=with_versions)):
             has = [each for each in found.record.payload if parts is None or each in parts]
             if not has:
                 raise MalformedError(
@@ -119,7 +119,7 @@ def change_parts(
     return (yield from session.append(_draft(type_name, body(tuple(named.values())))))
 
 
-def _versions_of(
+def versions_of(
     session: Session, target: Named, *, with_versions: bool
 ) -> Flow[list[VerifiedEntry]]:
     """Read an entry; if that is asked for with all its versions, each checked to be one."""
@@ -271,6 +271,14 @@ class Changing(ABC):
     @abstractmethod
     def _run(self, flow: Flow[T]) -> T: ...
 
+    def look_up(self, target: Named) -> VerifiedEntry:
+        """Read an entry without its payload; leaf, author and place are verified."""
+        return self._run(look_up(self._session, target))
+
+    def versions(self, target: Named) -> list[VerifiedEntry]:
+        """Read all versions of an entry like that, the first one first."""
+        return self._run(versions_of(self._session, target, with_versions=True))
+
     def amend(
         self,
         target: Named,
@@ -362,6 +370,14 @@ class AsyncChanging(ABC):
 
     @abstractmethod
     async def _run(self, flow: Flow[T]) -> T: ...
+
+    async def look_up(self, target: Named) -> VerifiedEntry:
+        """As :meth:`Changing.look_up`."""
+        return await self._run(look_up(self._session, target))
+
+    async def versions(self, target: Named) -> list[VerifiedEntry]:
+        """As :meth:`Changing.versions`."""
+        return await self._run(versions_of(self._session, target, with_versions=True))
 
     async def amend(
         self,

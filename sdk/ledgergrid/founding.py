@@ -18,7 +18,15 @@ import msgspec
 from ledger_core.errors import MalformedError
 from ledger_core.records.model import Role
 from ledger_core.records.possession import HeldKey
-from ledger_core.records.rules import MemberRule, OutOfRule, Policy, RoleRule, Rule, check_policy
+from ledger_core.records.rules import (
+    MemberRule,
+    MutabilitySetting,
+    OutOfRule,
+    Policy,
+    RoleRule,
+    Rule,
+    check_policy,
+)
 from ledger_core.records.types.charter import Founding, FoundingKey, FoundingMember
 
 KeyLike = HeldKey | tuple[str, Sequence[str]]
@@ -70,16 +78,19 @@ def make_founding(
     *,
     roles: Mapping[str, Sequence[str]] | None = None,
     parties: Iterable[str] = (),
+    mutability: Iterable[MutabilitySetting] = (),
 ) -> Founding:
     """Put together what ``POST /api/v1/ledgers`` and ``ledger create --founding`` take.
 
-    ``roles`` are those of members, by name; ``parties`` are of a local ledger.
+    ``roles`` are those of members, by name; ``parties`` are of a local ledger. Without
+    ``mutability`` nobody ever changes what holds of an entry, until a setting says so.
     """
     known = roles or {}
     return Founding(
         members=tuple(FoundingMember(name, tuple(known.get(name, ()))) for name in members),
         keys=tuple(_founding_key(key, name) for name, keys in members.items() for key in keys),
         policies=tuple(policies),
+        mutability=tuple(mutability),
         parties=tuple(sorted(set(parties))),
     )
 
