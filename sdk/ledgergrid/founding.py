@@ -5,7 +5,7 @@
 ...     [make_policy("member/1", "policy/1", rule=out_of(2, "acme", "birch"))],
 ... )
 >>> sorted(msgspec.to_builtins(founding))
-['audiences', 'keys', 'members', 'parent', 'parties', 'policies']
+['audiences', 'keys', 'members', 'mutability', 'parent', 'parties', 'policies']
 """
 
 from __future__ import annotations
