@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import BigInteger, bindparam, exists, func, select, update
+from sqlalchemy import BigInteger, bindparam, exists, func, select
 
 from ledger_core import ids
 from ledger_core.errors import IntegrityError
@@ -36,11 +36,7 @@ _READ_VOICES = Prepared(
     .order_by(_v.proposal, _v.index),
     lists=["proposals"],
 )
-_MOVE_PROPOSAL = Prepared(
-    update(t.proposals)
-    .where(_p.ledger_id == _LEDGER, _p.index == bindparam("at", type_=BigInteger))
-    .values({name: bindparam(name) for name in ("bundle", "outcome", "verdict")})
-)
+_PROPOSAL, _STATE = ("ledger_id", "index"), ("bundle", "outcome", "verdict")
 _READ_CONSTITUTIONAL = Prepared(
     select(_c.index)
     .where(
@@ -130,26 +126,21 @@ def put_proposals(
 ) -> None:
     """Write what an append made of proposals; ``known`` is how they were found."""
     new: list[Row] = []
+    moved: list[Row] = []
     voices: list[Row] = []
     for each in changed:
         before = known.get(each.leaf_hash)
         if before is None:
             new.append(_proposal_row(ledger_id, each))
         elif _state(before) != _state(each):
-            bundle, outcome, verdict = _state(each)
-            _MOVE_PROPOSAL.run(
-                tx,
-                ledger=ledger_id,
-                at=each.index,
-                bundle=bundle,
-                outcome=outcome,
-                verdict=verdict,
-            )
+            moved.append((*_state(each), ledger_id, each.index))
         heard = len(before.voices) if before is not None else 0
         voices += [_voice_row(ledger_id, each, voice) for voice in each.voices[heard:]]
     for table, rows in ((t.proposals, new), (t.voices, voices)):
         if rows:
             dialect.insert_many(tx, table, rows)
+    if moved:
+        dialect.update_many(tx, t.proposals, _PROPOSAL, _STATE, moved)
 
 
 def _state(proposal: Proposal) -> tuple[bytes | None, int | None, str | None]:

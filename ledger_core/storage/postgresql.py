@@ -62,8 +62,22 @@ class Postgresql:
         if len(rows) == 1:
             change(tx, _insert_row_statement(table), rows[0])
             return
-        arrays = tuple(list(column) for column in zip(*rows, strict=True))
-        change(tx, _insert_statement(table), arrays)
+        change(tx, _insert_statement(table), _columns(rows))
+
+    def update_many(
+        self,
+        tx: Connection,
+        table: Table,
+        key: tuple[str, ...],
+        values: tuple[str, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Set columns ``values`` of the rows that ``key`` names; rows are values, then key."""
+        change(tx, _update_statement(table, key, values), _columns(rows))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 @contextmanager
@@ -88,6 +102,19 @@ def _insert_statement(table: Table) -> str:
     names = ",".join(f'"{column.name}"' for column in table.columns)
     arrays = ",".join(f"%b::{_array_type(column.type)}" for column in table.columns)
     return f"INSERT INTO {table.fullname} ({names}) SELECT * FROM unnest({arrays})"
+
+
+@cache
+def _update_statement(table: Table, key: tuple[str, ...], values: tuple[str, ...]) -> str:
+    named = (*values, *key)
+    arrays = ",".join(f"%b::{_array_type(table.columns[name].type)}" for name in named)
+    names = ",".join(f'"{name}"' for name in named)
+    changes = ",".join(f'"{name}" = new."{name}"' for name in values)
+    this = " AND ".join(f'old."{name}" = new."{name}"' for name in key)
+    return (
+        f"UPDATE {table.fullname} AS old SET {changes} "
+        f"FROM unnest({arrays}) AS new({names}) WHERE {this}"
+    )
 
 
 def _array_type(kind: Any) -> str:

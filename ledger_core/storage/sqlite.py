@@ -107,6 +107,17 @@ class Sqlite:
         """Insert rows given in the order of the table's columns."""
         change_many(tx, _insert_statement(table), rows)
 
+    def update_many(
+        self,
+        tx: Connection,
+        table: Table,
+        key: tuple[str, ...],
+        values: tuple[str, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Set columns ``values`` of the rows that ``key`` names; rows are values, then key."""
+        change_many(tx, _update_statement(table, key, values), rows)
+
 
 @contextmanager
 def _try_lock(path: str) -> Iterator[bool]:
@@ -120,6 +131,13 @@ def _try_lock(path: str) -> Iterator[bool]:
         yield is_ours
     finally:
         os.close(descriptor)
+
+
+@cache
+def _update_statement(table: Table, key: tuple[str, ...], values: tuple[str, ...]) -> str:
+    changes = ",".join(f'"{name}" = ?' for name in values)
+    this = " AND ".join(f'"{name}" = ?' for name in key)
+    return f"UPDATE {table.name} SET {changes} WHERE {this}"
 
 
 @cache
