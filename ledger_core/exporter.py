@@ -20,7 +20,9 @@ from hashlib import sha256
 import msgspec
 
 from ledger_core import ids, limits
-from ledger_core.clock import Clock, format_time
+from ledger_core.clock import Clock, format_time, parse_time
+from ledger_core.constitutions import ConstitutionReader
+from ledger_core.erased import Place, find_erased
 from ledger_core.errors import IntegrityError, MalformedError, NotFoundError
 from ledger_core.fail_points import reach
 from ledger_core.formats import archive
@@ -78,6 +80,7 @@ class Exporter:
         clock: Clock,
         witnessed: Witnessed,
         payloads: Payloads,
+        constitution: ConstitutionReader,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -86,6 +89,7 @@ class Exporter:
         self._clock = clock
         self._witnessed = witnessed
         self._payloads = payloads
+        self._constitution = constitution
         self._cosignatures = b""
         self._files: list[File] = []
         self._counts: Counter[str] = Counter()
@@ -252,7 +256,13 @@ class Exporter:
             names = sorted({name for parts in wanted.values() for name in parts})
             with self._database.read() as tx:
                 stored = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
-            opened = self._payloads.open(stored, wanted)
+                erased = find_erased(
+                    tx,
+                    self._ledger.ledger_id,
+                    self._constitution.read(tx),
+                    [(entry.place, wanted[entry.index]) for entry in group],
+                )
+            opened = self._payloads.open(stored, wanted, erased)
             frames = [f for each in group for f in self._entry_frames(each, opened[each.index])]
             yield b"".join(frames)
 
@@ -265,7 +275,8 @@ class Exporter:
             elif isinstance(part, Part):
                 self._counts["present"] += 1
                 yield archive.format_frame(Frame(entry.index, name, part))
-            # A part that is gone makes no frame: the verifier must call it missing.
+            # A part that is gone makes no frame: the verifier finds the order that erased it, or
+            # must call it missing.
 
     def _add_schemas(self, type_name: str) -> Iterator[bytes]:
         for part, schema in registry.json_schemas(type_name).items():
@@ -332,6 +343,12 @@ class _Entry(msgspec.Struct, frozen=True):
     received_at: str
     record: _Record
     payload_bytes: int
+
+    @property
+    def place(self) -> Place:
+        record = self.record
+        received_at = parse_time(self.received_at)
+        return Place(self.index, self.leaf_hash, record.type, record.author, received_at)
 
     @property
     def subject(self) -> Subject:

@@ -40,6 +40,16 @@ COSIGNER_FAIL_POINTS = ("cosigner.before-commit", "cosigner.after-commit")
 DESTRUCTION_FAIL_POINTS = ("keystore.before-destroyed", "keystore.destroyed")
 """On the way of a data key to its end."""
 
+ERASER_FAIL_POINTS = (
+    "eraser.noted",
+    "eraser.keys-destroyed",
+    "eraser.rows-deleted",
+    "eraser.views-forgot",
+    "eraser.views-scrubbed",
+    "eraser.recorded",
+)
+"""On the way of an order to erase."""
+
 _armed, _, _count = os.environ.get("LEDGERGRID_FAIL_POINT", "").partition(":")
 _left = int(_count or 1)
 

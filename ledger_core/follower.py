@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -18,18 +18,18 @@ import msgspec
 from ledger_core import ids, limits
 from ledger_core.clock import parse_time
 from ledger_core.constitutions import ConstitutionReader
+from ledger_core.erased import Place, find_erased
 from ledger_core.errors import IntegrityError, LedgerGridError, MalformedError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef, Ref
 from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.constitution import Constitution
-from ledger_core.policy.effects import Effect, retired_at
 from ledger_core.policy.register import REGISTERED, register_of
 from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
 from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.registry import ALL, find_type
-from ledger_core.storage import effects, store
+from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.store import SealedEntry, StoredEntry
 from ledger_core.storage.views import ViewRow, Views
@@ -187,18 +187,14 @@ class Follower:
             constitution = self._constitution(tx, ledger_id)
             rows: list[ViewRow] = []
             for group in _groups(entries):
-                erased = _find_erased(tx, ledger_id, group, constitution)
-                viewed = {
-                    seen.index: {
-                        n: ref for n, ref in seen.viewed.items() if (seen.index, n) not in erased
-                    }
-                    for seen in group
-                }
+                viewed = {seen.index: seen.viewed for seen in group}
                 wanted = {index: parts for index, parts in viewed.items() if parts}
                 opened: Mapping[int, Opened] = {}
                 if wanted:
+                    asked = [(x.place, wanted[x.index]) for x in group if x.index in wanted]
+                    erased = find_erased(tx, ledger_id, constitution, asked)
                     stored = store.read_parts(tx, ledger_id, list(wanted), _VIEWED_PARTS)
-                    opened = self._payloads.open(stored, wanted)
+                    opened = self._payloads.open(stored, wanted, erased)
                 rows += [
                     _row(seen, _present(opened.get(seen.index, {})), constitution) for seen in group
                 ]
@@ -229,29 +225,6 @@ _PARTS_OF = {
 _VIEWED_PARTS = sorted({name for names in _PARTS_OF.values() for name in names})
 
 
-def _find_erased(
-    tx: Transaction, ledger_id: int, group: Sequence[_Seen], constitution: Constitution
-) -> set[tuple[int, str]]:
-    """Return what is erased of these entries, though its bytes may still be there."""
-    if not constitution.mutability:
-        return set()
-    indexes = [seen.index for seen in group]
-    changed = effects.find_changed(tx, ledger_id, indexes)
-    size = store.read_head(tx, ledger_id).size
-    found: set[tuple[int, str]] = set()
-    for seen in group:
-        record = seen.record
-        effect = changed.get(seen.index) or Effect(
-            seen.index, seen.leaf_hash, record.type, record.author
-        )
-        for part in record.payload:
-            if part in effect.erased_at(size) or retired_at(
-                constitution, effect, seen.received_at, part, size
-            ):
-                found.add((seen.index, part))
-    return found
-
-
 class _Record(msgspec.Struct):
     """What the views need of a record. It was checked in full when it was admitted."""
 
@@ -270,6 +243,11 @@ class _Seen(msgspec.Struct, frozen=True):
     leaf_hash: bytes
     received_at: int
     record: _Record
+
+    @property
+    def place(self) -> Place:
+        record = self.record
+        return Place(self.index, self.leaf_hash, record.type, record.author, self.received_at)
 
     @property
     def viewed(self) -> dict[str, PartRef]:

@@ -12,7 +12,7 @@ told in docs/life-of-a-record.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -22,7 +22,6 @@ from ledger_core.admission import Admitted, admit
 from ledger_core.clock import Clock
 from ledger_core.constitutions import ConstitutionReader, check_ended
 from ledger_core.errors import (
-    CommitmentError,
     ForbiddenError,
     IntegrityError,
     LedgerGridError,
@@ -32,23 +31,25 @@ from ledger_core.exporter import Exporter
 from ledger_core.follower import Follower
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import Part, PartRef, Record, check_part, parse_record
+from ledger_core.formats.record import parse_record
 from ledger_core.formats.submission import Submission, parse_submission, seal_json
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
-from ledger_core.merkle.tree import leaf_hash
-from ledger_core.payloads import Opened, Payloads
+from ledger_core.opening import check_leaf, open_entries
+from ledger_core.payloads import Payloads
 from ledger_core.policy.anchoring import seal_anchor
 from ledger_core.policy.assembly import outcome_of
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.epochs import origin_at
+from ledger_core.policy.erasing import seal_done
 from ledger_core.policy.proposals import Proposal, Ruling
 from ledger_core.policy.visibility import OPERATOR, Reader, Standpoint
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.types.anchor import Anchor
 from ledger_core.records.types.charter import CHARTER_1, Charter, Kind
+from ledger_core.records.types.erasure_done import ErasureDone
 from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.outcome import OUTCOME_1, Verdict
 from ledger_core.sequencer import Appended, Outcome, Sequencer
@@ -184,6 +185,17 @@ class Ledger:
         """
         return self.append([seal_anchor(self.origin, *each, self._operator) for each in anchors])
 
+    def record_erased(self, done: ErasureDone, ordered_at: int) -> Appended:
+        """Append the one ``erasure.done/1`` of an order that took effect at ``ordered_at``.
+
+        Raises :class:`ConflictError` if another process did, and found other exports.
+        """
+        at_ms = parse_entry(self.entry(ordered_at).leaf).header.received_at
+        outcome = self.append([seal_done(self.origin, done, at_ms, self._operator)])[0]
+        if isinstance(outcome, LedgerGridError):
+            raise outcome
+        return outcome
+
     @property
     def read_only(self) -> LedgerGridError | None:
         """Why this ledger takes no appends, if it does not."""
@@ -292,7 +304,7 @@ class Ledger:
 
     def entry(self, index: int) -> StoredEntry:
         with self._reading() as tx:
-            return self._open([store.read_entry(tx, self._row.ledger_id, index)])[0]
+            return self._open(tx, [store.read_entry(tx, self._row.ledger_id, index)])[0]
 
     def entries(
         self, indexes: Sequence[int] | range, *, with_payload: bool = True
@@ -300,19 +312,28 @@ class Ledger:
         """Return those of the named entries that exist, in order of index."""
         with self._reading() as tx:
             found = store.read_entries(tx, self._row.ledger_id, indexes, with_payload=with_payload)
-            return self._open(found, with_payload=with_payload)
+            return self._open(tx, found, with_payload=with_payload)
 
     def _open(
-        self, found: Sequence[SealedEntry], *, with_payload: bool = True
+        self, tx: Transaction, found: Sequence[SealedEntry], *, with_payload: bool = True
     ) -> list[StoredEntry]:
-        """Return entries whose leaves and payloads are what hashes and commitments say."""
-        payloads = {entry.index: _check_leaf(entry).payload for entry in found}
-        parts = {entry.index: entry.parts for entry in found}
-        opened = self._payloads.open(parts, payloads) if with_payload else {}
-        return [
-            _check_opened(entry, payloads[entry.index], opened.get(entry.index, {}))
-            for entry in found
-        ]
+        if not with_payload:
+            return [check_leaf(entry) for entry in found]
+        entries = open_entries(tx, self._row.ledger_id, found, self._payloads, self._constitution)
+        self._check_there(entries)
+        return entries
+
+    def _check_there(self, entries: Iterable[StoredEntry]) -> None:
+        """Take no appends from now on if a part's row is gone that nobody ordered to be erased.
+
+        The entry is shown all the same. A row whose key is gone is another matter: a key store
+        that lost keys is an accident, and no sign that ground truth was tampered with.
+        """
+        for entry in entries:
+            for name, gone in entry.gone.items():
+                if gone is Gone.ROW:
+                    message = f"entry {entry.index}: part {name} is missing, erased by no order"
+                    self._sequencer.degrade(IntegrityError(message, index=entry.index))
 
     def index_of(self, record_id: str) -> int:
         """Return where the record with this id lies."""
@@ -373,6 +394,7 @@ class Ledger:
             self._clock,
             self._witnessed,
             self._payloads,
+            self._constitution,
         )
         end = end or export.index + 1
         self._await_witnesses(end)
@@ -461,27 +483,3 @@ class Ledger:
         """End a proposal whose time is up; :class:`StandingError` if it has ended already."""
         outcome = outcome_of(self.proposal(leaf_hash), Ruling("expired", "time"))
         self.append_as_operator(OUTCOME_1.name, msgspec.json.encode(outcome))
-
-
-def _check_leaf(entry: SealedEntry) -> Record:
-    """Return the record of an entry whose leaf is what its hash says."""
-    if leaf_hash(entry.leaf) != entry.leaf_hash:
-        raise IntegrityError(f"entry {entry.index} does not have its leaf hash", index=entry.index)
-    return parse_record(parse_entry(entry.leaf).record)
-
-
-def _check_opened(
-    entry: SealedEntry, payload: Mapping[str, PartRef], opened: Opened
-) -> StoredEntry:
-    """Return the entry with its parts, if they are what the record commits to."""
-    parts = {name: part for name, part in opened.items() if isinstance(part, Part)}
-    gone = {name: part for name, part in opened.items() if isinstance(part, Gone)}
-    try:
-        for name, part in parts.items():
-            check_part(name, payload[name], part)
-        for name in entry.parts:
-            if name not in payload:
-                raise CommitmentError(f"part {name} is none of the record's")
-    except CommitmentError as error:
-        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from error
-    return StoredEntry(entry.index, entry.leaf_hash, entry.leaf, parts, gone)

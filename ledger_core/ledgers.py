@@ -15,6 +15,7 @@ from ledger_core.anchorer import Anchorer
 from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
 from ledger_core.constitutions import ConstitutionReader
+from ledger_core.eraser import Eraser
 from ledger_core.errors import (
     ConflictError,
     ForkError,
@@ -68,6 +69,7 @@ class Ledgers:
         origin_prefix: str = "",
         witness_policy: TrustPolicy | None = None,
         witness_late_ms: int = LATE_MS,
+        key_backup_days: int | None = None,
     ) -> None:
         self._database = database
         self._memory = memory
@@ -82,15 +84,18 @@ class Ledgers:
         self.views = Views(database)
         self.follower = Follower(database, self.views, self.payloads)
         self.anchorer = Anchorer(database, self.get, clock)
+        self.eraser = Eraser(database, keys, self.views, self.find, clock, key_backup_days)
         self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
     def start(self) -> None:
-        """Make the views ready, start filling them, and end what nobody ends in time."""
+        """Destroy what must not be there, make the views ready, and start what runs beside."""
         self.views.ensure()
+        self.eraser.start()
         self.follower.start()
         self.clerk.start()
 
     def close(self) -> None:
+        self.eraser.close()
         self.clerk.close()
         self.follower.close()
         self.payloads.close()

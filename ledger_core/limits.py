@@ -79,6 +79,9 @@ MEMBERS: Final = 1_000
 CHANGE_TARGETS: Final = 10_000
 """Entries that one rollback, redaction, hold or erasure names."""
 
+EXPORTS_NAMED: Final = 1_000
+"""Earlier exports that one ``erasure.done/1`` names."""
+
 CHANGES_OF_AN_ENTRY: Final = 4_096
 SUBJECT_CHARS: Final = 512
 """A longer name of whom an entry is about finds nothing."""

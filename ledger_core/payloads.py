@@ -22,11 +22,12 @@ from ledger_core.keystore.model import DataKey, KeyStore
 from ledger_core.keystore.supply import KeySupply
 from ledger_core.storage import store
 from ledger_core.storage.database import Transaction
+from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import Gone, StoredPart, plain_part
 
 _AT_ONCE = 1_000
 
-Opened = Mapping[str, Part | Gone]
+Opened = Mapping[str, Part | Gone | Erased]
 """An entry's parts by name: each as it was given, or why it is not there."""
 
 
@@ -101,11 +102,13 @@ class Payloads:
         self,
         stored: Mapping[int, Mapping[str, StoredPart]],
         refs: Mapping[int, Mapping[str, PartRef]],
+        erased: Mapping[int, Mapping[str, int]],
     ) -> dict[int, Opened]:
         """Open the stored parts of entries, by index; ``refs`` are the parts that are wanted.
 
-        Keys are looked up once for all of them. Raises :class:`IntegrityError` for a part that
-        its key does not open; one that is not there, or whose key is not, is :class:`Gone`.
+        ``erased`` (erased.py): what is not opened, though it may be stored still. Keys are looked
+        up once for all. Raises :class:`IntegrityError` for a part that its key does not open; one
+        that is not there, or whose key is not, is :class:`Gone`, or :class:`Erased`.
         """
         parts = {
             index: {name: stored.get(index, {}).get(name) for name in wanted}
@@ -115,7 +118,10 @@ class Payloads:
         keys = self.keys.find({part.key_id for part in stored_parts if part.key_id is not None})
         return {
             index: {
-                name: self._open(index, part, refs[index][name], keys) for name, part in of.items()
+                name: Erased(erased[index][name])
+                if name in erased.get(index, {})
+                else self._open(index, part, refs[index][name], keys)
+                for name, part in of.items()
             }
             for index, of in parts.items()
         }

@@ -13,7 +13,9 @@ The entries themselves stay as they are.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import islice
 
 from ledger_core.policy.constitution import Constitution
 
@@ -113,8 +115,12 @@ def retired_at(
     constitution: Constitution, effect: Effect, received_at: int, part: str, index: int
 ) -> int | None:
     """Return the index of the schedule's first order that reaches this part at ``index``."""
-    for at, before in constitution.retentions.get((effect.type, part), ()):
-        reaches = effect.index < at < index and received_at < before
-        if reaches and not effect.cases_at(at):
+    history = constitution.retentions.get((effect.type, part), ())
+    # Each order reaches further than the one before it, or is refused.
+    first = bisect_right(history, received_at, key=lambda order: order[1])
+    for at, _ in islice(history, first, None):
+        if at >= index:
+            return None
+        if effect.index < at and not effect.cases_at(at):
             return at
     return None

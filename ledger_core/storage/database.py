@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ledger_core.errors import OutcomeUnknownError, ReadOnlyError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
 from ledger_core.storage.prepared import Prepared, Row, query_alone
+
+_EMPTY_S = 30.0
+_EMPTY_AGAIN_S = 0.02
 
 Transaction = Connection
 """What functions of ``storage`` work in; other rooms pass it on without looking inside."""
@@ -127,6 +131,16 @@ class Database:
         with telling(), self.dialect.witnessing(self.engine) as is_ours:
             yield is_ours
 
+    @contextmanager
+    def erasing(self) -> Iterator[bool]:
+        """Say whether this process alone may carry out orders to erase meanwhile.
+
+        Spares the others work that is done anyway; what keeps it right is that every step of it
+        can be done again. Whoever dies lets another one go on.
+        """
+        with telling(), self.dialect.erasing(self.engine) as is_ours:
+            yield is_ours
+
     def _commit(self, connection: Connection) -> None:
         try:
             connection.commit()
@@ -168,17 +182,44 @@ class Database:
 
     def empty_log(self) -> bool:
         """Write SQLite's write-ahead log back and cut it to nothing; say whether that was done."""
-        with self.dialect.write_lock(), telling(), self.engine.connect() as connection:
+        with self.dialect.write_lock():
+            return self._empty(self.engine)
+
+    def rewrite_views(self, tables: Sequence[Table]) -> None:
+        """Write views anew without what was deleted from them, in no file of theirs any more.
+
+        On SQLite the whole file; whoever reads from its log keeps that from being emptied, so
+        this waits for them.
+        """
+        if self.dialect.name == "postgresql":
+            for table in tables:
+                self.vacuum(table, full=True)
+            return
+        with telling(), self.views.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("VACUUM")
+        end_s = time.monotonic() + _EMPTY_S
+        while not self._empty(self.views):
+            if time.monotonic() > end_s:
+                raise StorageError("views were rewritten, but others still read what was there")
+            time.sleep(_EMPTY_AGAIN_S)
+
+    def _empty(self, engine: Engine) -> bool:
+        with telling(), engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
             row = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return bool(row[0] == 0)
 
-    def vacuum(self, table: Table) -> None:
-        """Have PostgreSQL free what deleted and changed rows of a table took."""
+    def vacuum(self, table: Table, *, full: bool = False) -> None:
+        """Have PostgreSQL free what deleted and changed rows of a table took.
+
+        ``full``: by writing table and indexes anew; the old files are gone then.
+        """
         with telling(), self.engine.connect() as connection:
             free = connection.execution_options(isolation_level="AUTOCOMMIT")
-            free.exec_driver_sql(f"VACUUM {table.fullname}")
+            free.exec_driver_sql(f"VACUUM {'FULL ' if full else ''}{table.fullname}")
 
     def read_schema(self) -> str:
         """Return the revision of the schema; empty if there is none."""

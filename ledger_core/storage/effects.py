@@ -143,6 +143,17 @@ def find_part_names(
     return {index: frozenset(each) for index, each in names.items()}
 
 
+def read_changed(tx: Transaction, ledger_id: int, start: int, end: int, limit: int) -> list[Effect]:
+    """Return what holds of changed entries of ``[start, end)``, in order of index."""
+    query = (
+        select(_f.body)
+        .where(_f.ledger_id == ledger_id, _f.index >= start, _f.index < end)
+        .order_by(_f.index)
+        .limit(limit)
+    )
+    return [_parse(row[0]) for row in tx.execute(query)]
+
+
 def read_to_do(tx: Transaction, limit: int) -> list[tuple[int, Effect]]:
     """Return orders to erase that are in force and not done, with their ledger id, oldest first."""
     query = (

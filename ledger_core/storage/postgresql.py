@@ -30,6 +30,10 @@ _WITNESSING = 7165
 """Number of the advisory lock of whoever asks witnesses."""
 
 
+_ERASING = 7166
+"""Number of the advisory lock of whoever carries out orders to erase."""
+
+
 class Postgresql:
     """The dialect: how to write, in bulk."""
 
@@ -51,6 +55,12 @@ class Postgresql:
     def witnessing(self, engine: Engine) -> Iterator[bool]:
         """Say whether the caller alone may ask witnesses meanwhile; wait for nobody."""
         with _try_lock(engine, _WITNESSING) as is_ours:
+            yield is_ours
+
+    @contextmanager
+    def erasing(self, engine: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may erase meanwhile; wait for nobody."""
+        with _try_lock(engine, _ERASING) as is_ours:
             yield is_ours
 
     def is_broken_by(self, error: BaseException | None) -> bool:

@@ -99,6 +99,12 @@ class Sqlite:
         with _try_lock(f"{engine.url.database}.witnessing") as is_ours:
             yield is_ours
 
+    @contextmanager
+    def erasing(self, engine: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may erase meanwhile; wait for nobody."""
+        with _try_lock(f"{engine.url.database}.erasing") as is_ours:
+            yield is_ours
+
     def is_broken_by(self, error: BaseException | None) -> bool:
         """Say whether a commit's error means that the disk failed; a full disk has not."""
         return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR

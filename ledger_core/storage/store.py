@@ -26,6 +26,7 @@ from ledger_core.merkle.tiles import TILE_LEVELS, TILE_WIDTH, FullTile, TileEdge
 from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
+from ledger_core.storage.erasures import Erased
 from ledger_core.storage.prepared import Among, Prepared, Row, in_parts, query_all
 
 
@@ -113,7 +114,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
     leaf_hash: bytes
     leaf: bytes
     parts: Mapping[str, Part]
-    gone: Mapping[str, Gone] = {}
+    gone: Mapping[str, Gone | Erased] = {}
 
 
 _FOUNDING = 7162

@@ -178,6 +178,19 @@ counters = Table(
     sqlite_with_rowid=False,
 )
 
+erased = Table(
+    "erased",
+    metadata,
+    _ledger(),
+    Column("index", BigInteger, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=True),
+    Column("by", LargeBinary, nullable=False),
+    Index("erased_by_order", "ledger_id", "by", "index", "part"),
+)
+
 closings = Table(
     "closings",
     metadata,
@@ -272,6 +285,7 @@ APPEND_ONLY = (
     voices,
     epochs,
     counters,
+    erased,
     cosignatures,
     witnessed,
     equivocations,

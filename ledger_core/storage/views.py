@@ -147,9 +147,11 @@ class Views:
     def _subject_table(self) -> Table:
         subject = Column("subject", Text, primary_key=True)
         audience = Column(_AUDIENCE, Text, nullable=False)
-        return self._table(
+        table = self._table(
             "subject_view", _number("ledger_id"), subject, _number("index"), audience
         )
+        Index("subject_view_by_index", table.c.ledger_id, table.c.index)
+        return table
 
     def _change_table(self) -> Table:
         table = self._table(
@@ -175,7 +177,22 @@ class Views:
         """Return the digest of the views' definition."""
         dialect = self._database.views.dialect
         made = [str(CreateTable(table).compile(dialect=dialect)) for table in self._sorted()]
+        made += self._keep_out_of_statistics()
         return sha256("\n".join(made).encode()).hexdigest()
+
+    def _keep_out_of_statistics(self) -> list[str]:
+        """Return what keeps values out of PostgreSQL's statistics: those are logged and backed up.
+
+        A sample of a column's values would outlive its erasure in every base backup.
+        """
+        if self._metadata.schema is None:
+            return []
+        return [
+            f'ALTER TABLE {table.fullname} ALTER COLUMN "{column.name}" SET STATISTICS 0'
+            for table in (*self._types.values(), self._subjects)
+            for column in table.columns
+            if column.name not in _KEY
+        ]
 
     def _sorted(self) -> list[Table]:
         return sorted(self._metadata.tables.values(), key=lambda table: table.name)
@@ -184,24 +201,34 @@ class Views:
         """Make the views if they are missing, damaged or of another version; they fill up again."""
         with self._database.dialect.write_lock():
             try:
-                self._ensure()
+                is_new = self._ensure()
             except StorageError as error:
                 # A damaged file of views is worth nothing: all that is in it comes from the log.
                 if not self._database.remove_damaged_views(error):
                     raise
-                self._ensure()
+                is_new = self._ensure()
+            if is_new:
+                self._database.rewrite_views([])
 
-    def _ensure(self) -> None:
+    def _ensure(self) -> bool:
+        """Say whether they were made anew."""
         with self._database.use_views(write=True) as tx:
             if self._metadata.schema:
                 tx.exec_driver_sql("SELECT pg_advisory_xact_lock(7163)")
                 tx.execute(CreateSchema(SCHEMA, if_not_exists=True))
             self._version.create(tx, checkfirst=True)
             if tx.execute(select(self._version.c.version)).scalar() == self.version():
-                return
+                return False
             self._drop_all(tx)
             self._metadata.create_all(tx)
+            for statement in self._keep_out_of_statistics():
+                tx.exec_driver_sql(statement)
             tx.execute(insert(self._version).values(version=self.version()))
+            return True
+
+    def made_of_payloads(self, type_name: str) -> tuple[Table, ...]:
+        """Return the tables in which something of a type's payload may stand."""
+        return self._types[type_name], self._subjects
 
     def _drop_all(self, tx: Transaction) -> None:
         """Drop whatever is there: views of another version may have other tables."""
@@ -215,10 +242,15 @@ class Views:
 
     def rebuild(self) -> None:
         """Forget everything, to be filled again."""
-        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
-            for table in self._sorted():
-                if table is not self._version:
+        filled = [table for table in self._sorted() if table is not self._version]
+        with self._database.dialect.write_lock():
+            with self._database.use_views(write=True) as tx:
+                if self._metadata.schema:
+                    tx.exec_driver_sql(f"TRUNCATE {', '.join(x.fullname for x in filled)}")
+                for table in () if self._metadata.schema else filled:
                     tx.execute(delete(table))
+            # What was erased meanwhile must not stay in the files of what was here before.
+            self._database.rewrite_views([])
 
     # --- filling -----------------------------------------------------------------
 
@@ -300,16 +332,6 @@ class Views:
         targets = [(ledger_id, target, r.index) for r in rows for target in r.targets]
         if targets:
             insert_many(tx, self._targets, targets)
-
-    def forget_payloads(self, ledger_id: int, indexes: Sequence[int]) -> None:
-        """Drop what was made of these entries' payloads, as if they had been gone when filled.
-
-        Of entries that the views do not cover yet it forgets nothing: look at ``progress`` first.
-        """
-        with self._database.dialect.write_lock(), self._database.use_views(write=True) as tx:
-            for table in (self._subjects, self._column_readers, *self._types.values()):
-                this = (table.c.ledger_id == ledger_id) & table.c.index.in_(indexes)
-                tx.execute(delete(table).where(this))
 
     def _insert_readers(
         self, tx: Transaction, table: Table, ledger_id: int, circles: Mapping[int, Circle]

@@ -1,0 +1,49 @@
+"""Has the views forget what was made of erased parts: rows first, then every byte in the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete
+
+from ledger_core.records import registry
+from ledger_core.storage.database import Database
+from ledger_core.storage.views import Views
+
+
+def is_viewed(type_name: str, part: str) -> bool:
+    """Say whether views may hold anything that was made of this part."""
+    kind = registry.find_type(type_name)
+    return kind.is_viewed and part in kind.viewed_parts
+
+
+def forget(
+    database: Database, views: Views, ledger_id: int, parts: Iterable[tuple[str, int]]
+) -> int:
+    """Remove what was made of the payloads of entries, each given as type and index.
+
+    Returns how many rows that were. The entries stay listed. Of those that the views do not
+    cover yet it forgets nothing. What is left in the files, :func:`scrub` takes.
+    """
+    by_type: dict[str, set[int]] = {}
+    for type_name, index in parts:
+        by_type.setdefault(type_name, set()).add(index)
+    if not by_type:
+        return 0
+    count = 0
+    with database.use_views(write=True) as tx:
+        for type_name, indexes in by_type.items():
+            for table in views.made_of_payloads(type_name):
+                this = (table.c.ledger_id == ledger_id) & table.c.index.in_(sorted(indexes))
+                count += tx.execute(delete(table).where(this)).rowcount
+    return count
+
+
+def scrub(database: Database, views: Views, type_names: Iterable[str]) -> None:
+    """Leave no byte in any file of what was removed from the views of these types.
+
+    Raises :class:`StorageError` if that cannot be done now.
+    """
+    tables = {table.name: table for name in type_names for table in views.made_of_payloads(name)}
+    if tables:
+        database.rewrite_views([tables[name] for name in sorted(tables)])

@@ -1,0 +1,44 @@
+"""Erased parts: noted before their keys are destroyed, and kept for as long as the ledger is."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0008"
+
+_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "erased",
+        sa.Column(
+            "ledger_id",
+            _LEDGER_ID,
+            sa.ForeignKey("ledgers.ledger_id"),
+            primary_key=True,
+            autoincrement=False,
+        ),
+        sa.Column("index", sa.BigInteger, primary_key=True),
+        sa.Column("part", sa.Text, primary_key=True),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("commitment", sa.LargeBinary, nullable=False),
+        sa.Column("key_id", sa.LargeBinary, nullable=True),
+        sa.Column("by", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("erased_by_order", "erased", ["ledger_id", "by", "index", "part"])
+    for verb in ("UPDATE", "DELETE"):
+        _guard(verb)
+
+
+def _guard(verb: str) -> None:
+    if op.get_context().dialect.name == "sqlite":
+        op.execute(
+            f"CREATE TRIGGER erased_no_{verb.lower()} BEFORE {verb} ON erased "
+            f"BEGIN SELECT RAISE(ABORT, 'erased is append-only: no {verb.lower()}'); END"
+        )
+    else:
+        op.execute(
+            f"CREATE TRIGGER erased_no_{verb.lower()} BEFORE {verb} ON erased "
+            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        )
