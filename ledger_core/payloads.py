@@ -136,13 +136,13 @@ class Payloads:
 
         One that was destroyed has one: the key store knows of it.
         """
-        sealed = store.read_key_ids(tx, ledger_id, start, end)
+        sealed = list(store.read_key_ids(tx, ledger_id, range(start, end)).items())
         for at in range(0, len(sealed), _AT_ONCE):
-            part = sealed[at : at + _AT_ONCE]
-            unknown = self.keys.find_unknown([key_id for _, key_id in part])
-            for index, key_id in part:
+            asked = sealed[at : at + _AT_ONCE]
+            unknown = self.keys.find_unknown([key_id for _, key_id in asked])
+            for (index, part), key_id in asked:
                 if key_id in unknown:
-                    message = f"the key store never had the key of entry {index}"
+                    message = f"the key store never had the key of entry {index}, part {part}"
                     raise IntegrityError(message, index=index)
 
     @staticmethod
@@ -153,6 +153,8 @@ class Payloads:
             return Gone.ROW
         if part.key_id is None:
             return plain_part(index, part)
+        if part.salt is not None:
+            raise IntegrityError(f"entry {index}: a sealed part has a salt as well", index=index)
         key = keys.get(part.key_id)
         if key is None:
             return Gone.KEY

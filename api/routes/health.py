@@ -39,7 +39,7 @@ async def healthz() -> Health:
     responses={503: {"model": Health}, **problems.responses(400)},
 )
 def readyz(service: ServiceOf, response: Response) -> Health:
-    """Answer 200 if the database answers and no ledger contradicts what was signed."""
+    """Answer 200 if database and key store answer and no ledger contradicts what was signed."""
     found = find_problems(service)
     if found:
         response.status_code = 503
@@ -53,6 +53,10 @@ def find_problems(service: Service) -> list[str]:
     except LedgerGridError as error:
         return [f"database: {error.title}"]
     found = [f"{fork.code}: {fork}" for fork in forks]
+    try:
+        service.ledgers.payloads.keys.find_destroyed([bytes(32)])
+    except LedgerGridError as error:
+        found.append(f"key store: {error.title}")
     found += [f"{name}: {error}" for name, error in sorted(service.ledgers.degraded().items())]
     if service.ledgers.follower.failure is not None:
         found.append("search: the views fall behind")

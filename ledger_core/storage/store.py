@@ -400,12 +400,14 @@ def _by_index(rows: Iterable[Sequence[Any]]) -> dict[int, dict[str, StoredPart]]
     return parts
 
 
-def read_key_ids(tx: Transaction, ledger_id: int, start: int, end: int) -> list[tuple[int, bytes]]:
-    """Return the key ids of the sealed parts of entries ``[start, end)``, each with its index."""
+def read_key_ids(
+    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
+) -> dict[tuple[int, str], bytes]:
+    """Return the key ids of those entries' sealed parts that are there, by index and part."""
     p = t.payloads.c
-    rows = select(p.index, p.key_id).where(p.ledger_id == ledger_id, p.key_id.is_not(None))
-    rows = rows.where(p.index >= start, p.index < end).order_by(p.index)
-    return [(row[0], row[1]) for row in tx.execute(rows)]
+    rows = select(p.index, p.part, p.key_id).where(p.ledger_id == ledger_id)
+    rows = rows.where(p.key_id.is_not(None), _is_among(p.index, indexes))
+    return {(row[0], row[1]): row[2] for row in tx.execute(rows.order_by(p.index, p.part))}
 
 
 def count_sealed(tx: Transaction) -> int:

@@ -53,7 +53,7 @@ def test_keys_that_were_destroyed_are_no_trouble(settings: Settings) -> None:
     with running(settings) as live:
         keys = live.service.ledgers.payloads.keys
         with live.service.database.read() as tx:
-            [(_, lost)] = store.read_key_ids(tx, 1, 300, 301)
+            [lost] = store.read_key_ids(tx, 1, [300]).values()
         keys.destroy({b"commitment": lost}, bytes(32))
     assert found(settings) == {}
 

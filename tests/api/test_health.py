@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
@@ -27,6 +29,19 @@ def test_a_service_whose_database_went_back_is_not_ready_and_says_why(live: Live
     assert answer.status_code == 503
     assert main.origin in answer.json()["problems"][0]
     assert "size 50 was signed" in answer.json()["problems"][0]
+
+
+def test_a_service_whose_key_store_does_not_answer_is_not_ready_and_says_so(
+    embedded: Live,
+) -> None:
+    with sqlite3.connect(str(embedded.service.settings.key_store_file)) as keys:
+        keys.execute("DROP TABLE destroyed")
+    keys.close()
+    with embedded.http() as http:
+        answer = http.get("/readyz")
+        assert http.get("/healthz").status_code == 200
+    assert answer.status_code == 503
+    assert answer.json()["problems"] == ["key store: Database refused"]
 
 
 def test_metrics_count_requests_by_route_and_records_by_outcome(embedded: Live) -> None:

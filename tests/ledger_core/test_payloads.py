@@ -172,6 +172,7 @@ HARM = {
     "under another key": "UPDATE payloads SET key_id = (SELECT key_id FROM payloads "
     'WHERE "index" = {m}) WHERE "index" = {n}',
     "in the clear": 'UPDATE payloads SET key_id = NULL, salt = {other} WHERE "index" = {n}',
+    "with a salt as well": 'UPDATE payloads SET salt = {other} WHERE "index" = {n}',
     "named otherwise": "UPDATE payloads SET part = 'other' WHERE \"index\" = {n}",
 }
 
