@@ -209,7 +209,8 @@ class Ledgers:
         keys, and an older copy of ours has not the newest.
         """
         with self._database.read() as tx:
-            for row, head in store.read_latest_heads(tx, _LATEST_LEDGERS):
+            heads = sorted(store.read_all_heads(tx), key=lambda each: -each[1].received_at)
+            for row, head in heads[:_LATEST_LEDGERS]:
                 start = max(0, head.size - _LATEST_ENTRIES)
                 try:
                     self.payloads.check_keys(tx, row.ledger_id, start, head.size)

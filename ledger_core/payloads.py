@@ -20,7 +20,7 @@ from ledger_core.formats.record import Part, PartRef
 from ledger_core.formats.sealed import NONCE_BYTES, open_part, seal_part
 from ledger_core.keystore.model import DataKey, KeyStore
 from ledger_core.keystore.supply import KeySupply
-from ledger_core.storage import store
+from ledger_core.storage import key_ids
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import Gone, StoredPart, plain_part
@@ -129,14 +129,14 @@ class Payloads:
     def count_keys(self, tx: Transaction) -> tuple[int, int]:
         """Return how many keys there are, and how many of them seal nothing that is stored."""
         keys = self.keys.count()
-        return keys, max(0, keys - store.count_sealed(tx))
+        return keys, max(0, keys - key_ids.count_sealed(tx))
 
     def check_keys(self, tx: Transaction, ledger_id: int, start: int, end: int) -> None:
         """Raise :class:`IntegrityError` if sealed parts of ``[start, end)`` have no key.
 
         One that was destroyed has one: the key store knows of it.
         """
-        sealed = list(store.read_key_ids(tx, ledger_id, range(start, end)).items())
+        sealed = list(key_ids.read_key_ids(tx, ledger_id, start, end).items())
         for at in range(0, len(sealed), _AT_ONCE):
             asked = sealed[at : at + _AT_ONCE]
             unknown = self.keys.find_unknown([key_id for _, key_id in asked])

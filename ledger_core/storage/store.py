@@ -400,29 +400,6 @@ def _by_index(rows: Iterable[Sequence[Any]]) -> dict[int, dict[str, StoredPart]]
     return parts
 
 
-def read_key_ids(
-    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
-) -> dict[tuple[int, str], bytes]:
-    """Return the key ids of those entries' sealed parts that are there, by index and part."""
-    p = t.payloads.c
-    rows = select(p.index, p.part, p.key_id).where(p.ledger_id == ledger_id)
-    rows = rows.where(p.key_id.is_not(None), _is_among(p.index, indexes))
-    return {(row[0], row[1]): row[2] for row in tx.execute(rows.order_by(p.index, p.part))}
-
-
-def count_sealed(tx: Transaction) -> int:
-    """Return how many sealed parts there are, of all ledgers."""
-    p = t.payloads.c
-    query = select(func.count()).select_from(t.payloads).where(p.key_id.is_not(None))
-    return int(tx.execute(query).scalar_one())
-
-
-def read_latest_heads(tx: Transaction, limit: int) -> list[tuple[LedgerRow, Head]]:
-    """Return the ledgers that were appended to last, the latest first."""
-    all_heads = read_all_heads(tx)
-    return sorted(all_heads, key=lambda each: -each[1].received_at)[:limit]
-
-
 def plain_part(index: int, part: StoredPart) -> Part:
     """Return a part that lies in the clear; :class:`IntegrityError` if it does not."""
     if part.salt is None or part.key_id is not None:

@@ -12,7 +12,7 @@ import pytest
 from api.examination import examine
 from api.settings import Settings
 from ledger_core.keystore.database import DatabaseKeyStore
-from ledger_core.storage import store
+from ledger_core.storage.key_ids import read_key_ids
 from tests.api.live import Author, running
 from tests.api.test_reading import fill
 from tests.api.test_serving import sign_ahead
@@ -53,7 +53,7 @@ def test_keys_that_were_destroyed_are_no_trouble(settings: Settings) -> None:
     with running(settings) as live:
         keys = live.service.ledgers.payloads.keys
         with live.service.database.read() as tx:
-            [lost] = store.read_key_ids(tx, 1, [300]).values()
+            [lost] = read_key_ids(tx, 1, 300, 301).values()
         keys.destroy({b"commitment": lost}, bytes(32))
     assert found(settings) == {}
 
