@@ -12,6 +12,7 @@ of canonical JSON (docs/spec/anchor.md).
 
 from __future__ import annotations
 
+from itertools import pairwise, starmap
 from typing import Literal
 
 import msgspec
@@ -113,7 +114,7 @@ def check_anchored(receipt: AnchoredReceipt, leaf: bytes, checkpoint: Checkpoint
     anchored = Checkpoint(anchor.origin, anchor.size, root)
     check_receipt(local, leaf, anchored)
     header = parse_entry(leaf).header
-    if (header.origin, header.index) != (anchor.origin, local.index):
+    if header.index != local.index or not ids.is_origin_up_to(header.origin, anchor.origin):
         raise ProofError("the entry says that it lies elsewhere")
     tree.check_inclusion(0, anchor.size, ids.parse_digest(anchor.charter), receipt.charter, root)
     return anchor
@@ -126,8 +127,10 @@ def _check_anchor(receipt: AnchoredReceipt, checkpoint: Checkpoint) -> Anchor:
     header = parent.header()
     signed = SignedRecord(parse_record(receipt.record), receipt.record, header.signature)
     verify_record(signed)
-    place = (header.origin, signed.record.ledger, header.index)
-    if place != (checkpoint.origin, checkpoint.origin, parent.index):
+    named = (signed.record.ledger, header.origin, checkpoint.origin)
+    # Each in the same epoch as the next, or an earlier one.
+    is_there = all(starmap(ids.is_origin_up_to, pairwise(named)))
+    if header.index != parent.index or not is_there:
         raise ProofError("the anchor says that it lies elsewhere")
     if signed.record.type != ANCHOR_1.name:
         raise ProofError(f"{signed.record.type} is no {ANCHOR_1.name}")

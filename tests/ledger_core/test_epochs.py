@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from ledger_core.epochs import open_epoch, state_epoch
 from ledger_core.errors import (
     ForeignLedgerError,
     ForkError,
+    IntegrityError,
     MalformedError,
     PayloadError,
     StandingError,
@@ -19,7 +22,10 @@ from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.vkey import parse_vkey
+from ledger_core.policy.anchoring import check_anchored, parent_checkpoint_of, parse_anchored
+from ledger_core.records.types.charter import Founding, FoundingKey, Parent
 from ledger_core.records.types.epoch import Known, sign_statement
+from ledger_core.storage import store
 from tests.support.assemblies import make_policy
 from tests.support.backups import (
     REASON,
@@ -31,7 +37,15 @@ from tests.support.backups import (
     standstill,
 )
 from tests.support.consortium import Consortium
-from tests.support.ledgers import append_notes, appended, checked_receipt, refused, register
+from tests.support.ledgers import (
+    Author,
+    a_service,
+    append_notes,
+    appended,
+    checked_receipt,
+    refused,
+    register,
+)
 
 
 def test_an_epoch_goes_on_from_the_backup_under_a_new_origin(backups: Backups) -> None:
@@ -286,3 +300,44 @@ def test_no_ledger_is_founded_as_a_later_epoch_of_another(backups: Backups) -> N
     ledgers = backups.service.open().ledgers
     with pytest.raises(MalformedError, match="later epoch"):
         ledgers.create("main", origin="ledger.example/a/epoch/2")
+
+
+def test_an_epoch_that_only_a_row_speaks_of_is_none(sqlite_url: str, tmp_path: Path) -> None:
+    with a_service(sqlite_url, tmp_path) as service:
+        replica = service.open()
+        ledger = replica.ledgers.create("main")
+        with replica.database.write() as tx:
+            store.add_epoch(tx, 1, 1, f"{ledger.origin}/epoch/2")
+        replica = service.reopen()
+        with pytest.raises(IntegrityError, match="not those its entries opened"):
+            replica.ledgers.get("main")
+        assert len(replica.ledgers.check_signed()) == 0
+
+
+def test_a_local_ledger_with_an_epoch_is_anchored_and_its_old_entries_lead_there(
+    backups: Backups,
+) -> None:
+    service = backups.service
+    ledgers = service.open().ledgers
+    parent = ledgers.create("main", origin="ledgergrid.example/main")
+    named = Parent(parent.origin, ids.format_digest(parent.charter))
+    key = PrivateKey.generate()
+    party = Author("ledgergrid.example/deal", key)
+    founding = Founding(
+        keys=(FoundingKey(party.name, ("agent",)),), parties=(party.name,), parent=named
+    )
+    deal = ledgers.create("deal", kind="local", origin=party.origin, founding=founding)
+    append_notes(deal, party, 2)
+    copy = backups.take()
+    append_notes(service.open().ledgers.get("deal"), party, 2)
+    backups.restore(copy)
+    _, deal = begin_epoch(service, key, name="deal")
+    appended(deal.append([party.seal("closing/1", {"body": b"{}"})])[0])
+    ledgers = service.open().ledgers
+    assert ledgers.anchorer.anchor_due() is None
+    for index in range(5):
+        receipt = parse_anchored(ledgers.anchorer.prove(deal, index))
+        note = parent_checkpoint_of(receipt)
+        checkpoint = verify_checkpoint(note, ledgers.get("main").log_key)
+        anchor = check_anchored(receipt, deal.entry(index).leaf, checkpoint)
+        assert anchor.origin == deal.origin

@@ -167,3 +167,23 @@ def test_errors_show_only_the_beginning_of_what_is_wrong() -> None:
     with pytest.raises(MalformedError) as caught:
         ids.parse_key("x" * 100_000)
     assert len(str(caught.value)) < 200
+
+
+@given(
+    st.sampled_from(["ledger.example/a", "log", "a/epoch", "a/epoch/1", "a/epoch/02"]), st.data()
+)
+def test_an_epoch_has_one_origin_and_an_origin_one_epoch(founded: str, data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, 9999))
+    origin = ids.format_epoch(founded, number)
+    assert ids.parse_epoch(origin) == (founded, number)
+    assert ids.are_of_one_ledger(founded, origin)
+    assert ids.is_origin_up_to(founded, origin)
+    assert ids.is_origin_up_to(origin, founded) is (number == 1)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10_000])
+def test_an_epoch_that_no_origin_can_name_is_refused(number: int) -> None:
+    with pytest.raises(MalformedError):
+        ids.format_epoch("ledger.example/a", number)
+    with pytest.raises(MalformedError):
+        ids.format_epoch("a" * limits.ORIGIN_CHARS, 2)
