@@ -24,6 +24,7 @@ from api.commands import (
     policies,
     proposals,
     records,
+    resubmitting,
     serve,
     tokens,
     verify,
@@ -62,6 +63,7 @@ app.add_typer(mutability.app, name="mutability")
 app.command()(records.append)
 app.command()(records.receipt)
 app.command()(records.export)
+app.command()(resubmitting.resubmit)
 app.command(context_settings=verify.CONTEXT, add_help_option=False)(verify.verify)
 app.command()(doctor.doctor)
 app.command()(backups.backup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -11,7 +12,9 @@ from api.cli import app
 from api.serving import sole_service
 from api.settings import Settings
 from ledger_core.errors import LedgerGridError, NotFoundError, SettingsError, StandingError
-from tests.api.live import running
+from ledger_core.formats.vkey import format_vkey
+from ledgergrid import Signer
+from tests.api.live import ROUTE, running
 
 
 def run(*arguments: object) -> Result:
@@ -125,3 +128,73 @@ def test_a_backup_of_nothing_is_none(tmp_path: Path) -> None:
     assert "there is no database" in said
     assert not (tmp_path / "b").exists()
     assert "is no backup" in refused(SettingsError, "restore", tmp_path, "--data", tmp_path / "d")
+
+
+def test_what_an_archive_kept_is_sent_again_after_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, kept, key = tmp_path / "data", tmp_path / "kept.zip", tmp_path / "agent.key"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LEDGERGRID_TOKEN", "")
+    agent = Signer.make()
+    agent.save(key)
+    with running(Settings(data=data)) as live:
+        ok("backup", tmp_path / "backup", "--data", data)
+        origin = live.main.origin
+        register = {"key": agent.key, "roles": ["agent"]}
+        register["possession"] = agent.prove_possession(origin)
+        with live.http("admin") as http:
+            http.post(f"{ROUTE}/main/keys", json=register).raise_for_status()
+        monkeypatch.setenv("LEDGERGRID_TOKEN", live.tokens["reader"])
+        for number in range(3):
+            add = ("--type", "note/1", "--signer", key, "--data", str(number), "--url", live.url)
+            ok("append", *add)
+        kept.write_bytes(b"".join(live.main.export(0, None, "auditor")))
+    for file in data.glob("ledger*.db*"):
+        file.unlink()
+    run("restore", tmp_path / "backup", "--data", data)
+    file, signature = tmp_path / "statement.json", tmp_path / "sig"
+    ok("epoch", "state", "main", file, "--reason", "disk lost", "--data", data)
+    ok("epoch", "sign", file, "--operator", "--data", data, "--yes", "--out", signature)
+    ok("epoch", "open", "main", file, signature, "--data", data)
+    with running(Settings(data=data)) as live:
+        monkeypatch.setenv("LEDGERGRID_TOKEN", live.tokens["reader"])
+        said = ok("resubmit", kept, "--signer", key, "--url", live.url)
+        # The key's registration, three notes and the export that lost its entry.
+        assert said.split() == ["5", "in", "the", "ledger"]
+        assert live.main.size() == 7
+        assert ok("resubmit", kept, "--signer", key, "--url", live.url) == said
+        assert live.main.size() == 7
+
+
+def test_an_epoch_is_shown_to_whoever_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, key = tmp_path / "data", tmp_path / "agent.key"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    ok("keygen", "--out", key)
+    with running(Settings(data=data)) as live:
+        ok("backup", tmp_path / "backup", "--data", data)
+        live.main.append_as_operator("note/1", b'"lost"')
+        first_key = format_vkey(live.main.log_key)
+    for file in data.glob("ledger*.db*"):
+        file.unlink()
+    run("restore", tmp_path / "backup", "--data", data)
+    file, signature = tmp_path / "statement.json", tmp_path / "sig"
+    ok("epoch", "state", "main", file, "--reason", "disk lost", "--data", data)
+    ok("epoch", "sign", file, "--operator", "--data", data, "--yes", "--out", signature)
+    ok("epoch", "open", "main", file, signature, "--data", data)
+    with running(Settings(data=data)) as live:
+        monkeypatch.setenv("LEDGERGRID_TOKEN", live.tokens["reader"])
+        address = quote(live.url.partition("://")[2], safe="")
+        folder = tmp_path / "home" / "ledgergrid" / address / "main"
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "log.vkey").write_text(f"{first_key}\n")
+        origin = live.main.origin
+        follow = ("epoch", "follow", origin, "--signer", key, "--url", live.url)
+        done = CliRunner().invoke(app, list(map(str, follow)), input="n\n")
+        assert done.exit_code == 1
+        assert "LOST     entries 1 to 1" in done.output
+        said = ok(*follow, "--yes")
+        assert "reason   disk lost" in said
+        assert f"is followed as {origin}" in said
