@@ -18,7 +18,7 @@ from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.records.types.epoch import Epoch, Statement
 from ledger_core.records.types.outcome import Outcome
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, epochs, store
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import SealedEntry, plain_part
 
@@ -89,7 +89,7 @@ def check_ended(tx: Transaction, ledger_id: int, found: Iterable[Proposal]) -> N
 
 def read_epochs(tx: Transaction, ledger_id: int) -> list[Statement]:
     """Return the statements of a ledger's epochs, in order."""
-    acts = _read_acts(tx, ledger_id, store.list_epochs(tx, ledger_id))
+    acts = _read_acts(tx, ledger_id, epochs.read_indexes(tx, ledger_id))
     bodies = [act.payload.get("body") for act in acts]
     if not all(isinstance(body, Epoch) for body in bodies):
         raise IntegrityError("an epoch is no entry that opened one")

@@ -57,7 +57,7 @@ from ledger_core.prover import Prover
 from ledger_core.records.types.epoch import EPOCH_1, Statement
 from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, closings, counters, effects, store
+from ledger_core.storage import assemblies, closings, counters, effects, epochs, store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
@@ -438,7 +438,7 @@ class Sequencer:
         if assembly.constitution.closed is not None and edge.constitution.closed is None:
             closings.add(tx, ledger_id, growth.size)
         for index, origin in assembly.constitution.origins[len(edge.constitution.origins) :]:
-            store.add_epoch(tx, ledger_id, index, origin)
+            epochs.add(tx, ledger_id, index, origin)
             reach("epoch.before-commit")
         frontier = edge.frontier.extend(leaf_hashes)
         return _Edge(head, frontier, tiles, assembly.constitution), growth

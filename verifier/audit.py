@@ -26,7 +26,7 @@ from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.merkle import tree
 from verifier import checks, reading
-from verifier.epochs import OpenedEpoch
+from verifier.epochs import OpenedEpoch, check_followed, note_lost
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
 from verifier.governance import Stamps
@@ -307,7 +307,7 @@ class Audit:
             return
         left = governance.find_left(policy, self._options.accepted)
         policy = governance.extend_trust(policy, self._options.accepted)
-        verdict.is_trusted = attempt(checks.check_followed, left) and attempt(
+        verdict.is_trusted = attempt(check_followed, left) and attempt(
             checks.check_trusted_log, signed, policy
         )
         if verdict.is_trusted and policy.quorum != NO_QUORUM:
@@ -327,7 +327,7 @@ class Audit:
             attempt(checks.check_kept_signature, kept, policy, log_key)
             lost = governance.find_lost(kept.checkpoint)
             if lost is not None:
-                attempt(checks.note_lost, kept, lost)
+                attempt(note_lost, kept, lost)
                 continue
             origin = meant_for(manifest.origins_by_index(), max(size - 1, 0))[-1]
             attempt(checks.check_kept_receipt, kept, evidence.leaf_of(kept))

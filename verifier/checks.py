@@ -39,8 +39,6 @@ from ledger_core.policy.assembly import Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
 from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
 from ledger_core.records.registry import find_type
-from ledger_core.records.types.epoch import Statement
-from verifier.epochs import OpenedEpoch
 from verifier.evidence import Kept
 from verifier.findings import Finding, Level, Likely, Refuted
 
@@ -190,15 +188,6 @@ def check_log_signature(raw: bytes, key: LogKey) -> None:
         refute(4, "checkpoint", "signed by the charter's log key", error, Likely.FORGED)
 
 
-def check_followed(left: OpenedEpoch | None) -> None:
-    """4: trust in a log ends where an epoch left it, unless the user goes on."""
-    if left is not None:
-        new = left.statement.new_origin
-        found = f"{new}, opened by entry {left.index}; to follow it: --accept-epoch {new}"
-        expected = "the log of the policy"
-        refute(4, "checkpoint", expected, found, Likely.LOST, index=left.index)
-
-
 def check_trusted_log(raw: bytes, policy: TrustPolicy) -> Trusted:
     """4: with a trust policy, one of its logs signed the checkpoint."""
     try:
@@ -254,13 +243,6 @@ def check_range_proof(proof: RangeProof, manifest: Manifest) -> None:
         expected = f"[{scope.start}, {scope.end}) of {scope.size}"
         found = f"[{proof.start}, {proof.end}) of {proof.size}"
         refute(7, "range-proof", expected, found, Likely.CLAIM)
-
-
-def check_fork(index: int, statement: Statement, root: bytes) -> None:
-    """7: an epoch begins on just the tree that its statement names."""
-    found = ids.format_digest(root)
-    if statement.fork.root != found:
-        refute(7, "fork", statement.fork.root, found, Likely.REWRITTEN, index=index)
 
 
 def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoint) -> None:
@@ -428,24 +410,6 @@ def check_counts(manifest: Manifest, found: archive.Counts) -> None:
     for name in sorted(name for name, count in difference.items() if count):
         expected, got = claimed.by_type.get(name, 0), found.by_type.get(name, 0)
         refute(13, f"counts.by_type.{name}", expected, got, Likely.CLAIM)
-
-
-def note_lost(kept: Kept, epoch: OpenedEpoch) -> None:
-    """14: what was kept lies in a range that an epoch left behind; always raises.
-
-    That is a note, unless it contradicts what those who agreed said was known.
-    """
-    signed, statement = kept.checkpoint, epoch.statement
-    known = {each.origin: each for each in statement.known}.get(signed.origin)
-    field = f"{kept.name}: size {signed.size} of {signed.origin}"
-    expected, found = "a size this history has", f"lost in the epoch of entry {epoch.index}"
-    if known is not None and known.size == signed.size:
-        if known.root != ids.format_digest(signed.root):
-            found = "another root than the one that was known"
-            refute(14, field, known.root, found, Likely.REWRITTEN)
-    elif known is None or known.size < signed.size:
-        found += f", which knew of size {known.size if known else 0} as the last"
-    refute(14, field, expected, found, Likely.LOST, level="warn")
 
 
 def check_kept_signature(kept: Kept, policy: TrustPolicy | None, key: LogKey | None) -> None:

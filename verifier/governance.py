@@ -29,7 +29,7 @@ from ledger_core.records.types.equivocation import Equivocation
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
 from verifier import checks
-from verifier.epochs import OpenedEpoch, describe_epoch
+from verifier.epochs import OpenedEpoch, check_fork, describe_epoch
 from verifier.findings import Findings, Likely, Refuted
 
 Authors = Mapping[tuple[str, str], "array[int]"]
@@ -159,7 +159,7 @@ class Governance:
         for place, each in enumerate(self.epochs):
             if each.index in roots:
                 root = roots[each.index]
-                is_so = findings.attempt(checks.check_fork, each.index, each.statement, root)
+                is_so = findings.attempt(check_fork, each.index, each.statement, root)
                 self.epochs[place] = replace(each, is_on_fork=is_so)
 
     def verdicts(self) -> Counter[str]:

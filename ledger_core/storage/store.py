@@ -220,18 +220,6 @@ def ledger_rows(tx: Transaction, rows: Sequence[Row]) -> list[LedgerRow]:
     ]
 
 
-def add_epoch(tx: Transaction, ledger_id: int, index: int, origin: str) -> None:
-    """Note under which origin a ledger goes on; its row, like every other, is never changed."""
-    tx.execute(insert(t.epochs).values(ledger_id=ledger_id, index=index, origin=origin))
-
-
-def list_epochs(tx: Transaction, ledger_id: int) -> list[int]:
-    """Return the indexes of the entries that opened an epoch, in order."""
-    e = t.epochs.c
-    query = select(e.index).where(e.ledger_id == ledger_id).order_by(e.index)
-    return list(tx.execute(query).scalars())
-
-
 def read_ledger_name(tx: Transaction, ledger_id: int) -> str:
     query = select(t.ledgers.c.name).where(t.ledgers.c.ledger_id == ledger_id)
     return str(tx.execute(query).scalar_one())

@@ -25,7 +25,7 @@ from ledger_core.formats.vkey import parse_vkey
 from ledger_core.policy.anchoring import check_anchored, parent_checkpoint_of, parse_anchored
 from ledger_core.records.types.charter import Founding, FoundingKey, Parent
 from ledger_core.records.types.epoch import Known, sign_statement
-from ledger_core.storage import store
+from ledger_core.storage import epochs
 from tests.support.assemblies import make_policy
 from tests.support.backups import (
     REASON,
@@ -307,7 +307,7 @@ def test_an_epoch_that_only_a_row_speaks_of_is_none(sqlite_url: str, tmp_path: P
         replica = service.open()
         ledger = replica.ledgers.create("main")
         with replica.database.write() as tx:
-            store.add_epoch(tx, 1, 1, f"{ledger.origin}/epoch/2")
+            epochs.add(tx, 1, 1, f"{ledger.origin}/epoch/2")
         replica = service.reopen()
         with pytest.raises(IntegrityError, match="not those its entries opened"):
             replica.ledgers.get("main")
