@@ -214,6 +214,7 @@ class Changing(RuleBasedStateMachine):
             event(f"{kind.name} refused: {error.code}")
             assert not is_reviewed or error.code == expected, (error, expected)
             assert self.snapshot() == before
+            self.check_refused(act, error, self.acts[size:])
             return None
         assert not is_reviewed or expected is None, expected
         event(f"{kind.name} taken")
@@ -222,6 +223,10 @@ class Changing(RuleBasedStateMachine):
         for each in due:
             event(f"due: {self.how(each)}")
         return taken
+
+    def check_refused(self, act: Act, error: LedgerGridError, left: list[Act]) -> None:
+        """Check what a refusal left in the log."""
+        assert left == []
 
     def how(self, act: Act) -> str:
         body = act.payload["body"]
