@@ -33,6 +33,7 @@ from ledger_core.records.types.redaction import REDACTION_1
 from ledger_core.records.types.refusal import REFUSAL_1
 from ledger_core.records.types.retention import RETENTION_1
 from ledger_core.records.types.rollback import ROLLBACK_1
+from ledger_core.records.types.segment import SEGMENT_1
 from ledger_core.records.types.withdrawal import WITHDRAWAL_1
 
 ALL = (
@@ -63,6 +64,7 @@ ALL = (
     AGENT_ACTION_1,
     AGENT_DECISION_1,
     LLM_CALL_1,
+    SEGMENT_1,
     EXPORT_1,
 )
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from tests.vectors import (
     anchor,
     archive,
+    changes,
     entry,
     governance,
     notes,
@@ -15,6 +16,7 @@ from tests.vectors import (
     record,
     record_types,
     record_types_page,
+    segment,
     signatures,
     submission,
     tree,
@@ -37,6 +39,8 @@ FILES: dict[str, ModuleType] = {
     "archive": archive,
     "record-types": record_types,
     "governance": governance,
+    "changes": changes,
+    "segment": segment,
 }
 """Each page of docs/spec with vectors, and what makes them."""
 

@@ -37,6 +37,7 @@ from ledger_core.records.registry import find_type
 from ledger_core.records.rules import Policy, hash_policy
 from ledger_core.records.types.epoch import STATEMENT_TYPE, Statement, format_statement
 from ledger_core.records.types.log_key import handover_message
+from tests.vectors import judge_changes
 from tests.vectors.build import SALT, Case, make_record, read
 
 Given = Mapping[str, Any]
@@ -515,4 +516,9 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "hash_policy": _hash_policy,
     "hash_policies": _hash_policies,
     "assemble": _assemble,
+    "effects": judge_changes.tell_effects,
+    "format_items": judge_changes.format_items,
+    "root_of_items": judge_changes.root_of_items,
+    "parse_items": judge_changes.parse_items,
+    "check_item": judge_changes.check_item,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.vectors import change_types, governance_types
+from tests.vectors import change_types, governance_types, segment
 from tests.vectors.bad_governance_types import BAD
 from tests.vectors.build import EPOCH_ORIGIN, LOG, ORIGIN, Case, accept, refuse
 from tests.vectors.epoch_types import BAD_EPOCHS, EPOCHS, STATEMENT, encode
@@ -69,6 +69,7 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         "call": {"call": CALL},
         "call with its exchange": EXCHANGE,
     },
+    "segment/1": {"segment": segment.PARTS},
     "export/1": {"export": {"body": EXPORT}, "export of all": {"body": {**EXPORT, "end": 0}}},
 }
 """Good payloads of every type, by part."""
@@ -152,6 +153,10 @@ def _payloads() -> list[Case]:
             "bad-payload",
         )
         for name, call in _bad_calls().items()
+    ]
+    cases += [
+        refuse(f"segment/1 with {name}", "decode_payload", _given("segment/1", bad), "bad-payload")
+        for name, bad in segment.bad_parts().items()
     ]
     return [*cases, *_bad_parts(), *_unknown_types()]
 
