@@ -161,6 +161,30 @@ RULES = {
         "`old_origin` at `fork`; `signatures` are sorted by key, each once, and each verifies "
         "over the statement."
     ),
+    "mutability/1": (
+        "What it means is in [changes.md](changes.md), as for the other types of changes. Its own "
+        "rule: `type` is like `note/1`, or `*`; nobody is named twice for one change; `keep_s` "
+        f"has at most {limits.PAYLOAD_PARTS} parts."
+    ),
+    "rollback/1": "Its own rule: `targets` are digests, each once.",
+    "redaction/1": (
+        "Its own rule: entries are digests, each once, and so is each part of one; no role is "
+        "named twice."
+    ),
+    "hold/1": "Its own rule: `targets` are digests, each once. `case` is public.",
+    "erasure/1": "Its own rule: entries are digests, each once, and so is each part of one.",
+    "retention/1": (
+        "Its own rule: `type` is like `note/1`; `received_before` is a time as in "
+        "[record.md](record.md)."
+    ),
+    "erasure.done/1": (
+        "Its own rule: `order` is a digest; `exports` are record ids; `backups_until` is a time."
+    ),
+    "refusal/1": "Its own rule: `record` is a digest, `author` a key, `type` like `note/1`.",
+    "segment/1": (
+        "Its own rule, and what it is for, is in [segment.md](segment.md): `items` are as many as "
+        "`count` says and have the `root`; `from` is not after `to`."
+    ),
     "anchor/1": (
         "Its own rule: `origin` is one, and not the record's `ledger`; `charter` and `root` are "
         "digests; `size` is not 0."

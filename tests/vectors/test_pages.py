@@ -13,11 +13,13 @@ from ledger_core.formats.record import format_record
 from tests.vectors import (
     anchor,
     archive,
+    change_types,
     entry,
     governance_types,
     notes,
     receipt,
     record,
+    segment,
     submission,
     trust_policy,
     witness,
@@ -41,6 +43,8 @@ EXAMPLES = {
     "submission": json.dumps(submission.make(), indent=2).encode(),
     "archive": archive.spell(archive.make_manifest()),
     "governance": json.dumps(governance_types.POLICY, indent=2).encode(),
+    "changes": json.dumps(change_types.MUTABILITY, indent=2).encode(),
+    "segment": json.dumps(segment.BODY, indent=2).encode(),
 }
 """What the page shows, to the byte."""
 
@@ -58,6 +62,8 @@ LIMITS = {
     "archive": "ARCHIVE_SEGMENT_ENTRIES ARCHIVE_FILES ARCHIVE_MANIFEST_BYTES ARCHIVE_NAME_CHARS "
     "PAYLOAD_PART_BYTES NOTE_BYTES",
     "governance": "RULE_VOICES RULE_NODES RULE_DEPTH PROPOSAL_TTL_S BUNDLE_RECORDS MEMBERS",
+    "changes": "CHANGE_TARGETS CHANGES_OF_AN_ENTRY KEEP_S PAYLOAD_PARTS",
+    "segment": "SEGMENT_ITEMS ENTRY_BYTES PAYLOAD_PART_BYTES",
 }
 """The limits of ledger_core/limits.py that bind a format, and must stand on its page."""
 
