@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from ledger_core.policy.effects import Effect, retired_at
 from ledger_core.records.registry import find_type
 from tests.vectors.build import Case, read
 
-Given = dict[str, Any]
+Given = Mapping[str, Any]
 
 
 def tell_effects(given: Given) -> list[Case]:

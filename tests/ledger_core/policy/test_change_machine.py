@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from ledger_core import clock, ids
@@ -494,5 +495,5 @@ class Changing(RuleBasedStateMachine):
             assert effect.original == (first.leaf_hash if first != act else None)
 
 
-TestChanges = Changing.TestCase
-TestChanges.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+def test_what_holds_of_every_entry_at_every_index_is_what_a_review_finds() -> None:
+    run_state_machine_as_test(Changing, settings=settings(max_examples=100, stateful_step_count=30))
