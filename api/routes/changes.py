@@ -160,7 +160,11 @@ def get_effect(
     service: ServiceOf, request: Request, ledger: LedgerName, index: Index, at: At = None
 ) -> EffectInfo:
     """Tell what holds of an entry, now or at an index or time, and how it came to that."""
-    sight = actors.look(service, request, ledger)
+    return read_effect(actors.look(service, request, ledger), index, at)
+
+
+def read_effect(sight: Sight, index: int, at: str | None) -> EffectInfo:
+    """Read what holds of an entry, as the reader may know it; blocking."""
     entry = sight.entry_head(index)
     size = sight.ledger.size()
     return _effect(sight, entry, _read_at(sight, at, size), size)
@@ -279,7 +283,7 @@ def list_changes(
     sight = actors.look(service, request, ledger)
     _catch_up(sight, min_size)
     page = sight.changes(kind, target, after=cursor, limit=limit)
-    _check_covers(page, min_size)
+    _check_covers(page.size, min_size)
     entries, next_ = _within(sight, page)
     return Register(changes=_register(sight, entries), next=next_, size=page.size)
 
@@ -289,9 +293,9 @@ def _catch_up(sight: Sight, min_size: int | None) -> None:
         sight.ledger.wait_until_searchable(min_size, _CATCH_UP_S)
 
 
-def _check_covers(page: Page, min_size: int | None) -> None:
-    if min_size is not None and page.size < min_size:
-        raise BusyError(f"{page.size} entries can be searched so far, not {min_size}")
+def _check_covers(size: int, min_size: int | None) -> None:
+    if min_size is not None and size < min_size:
+        raise BusyError(f"{size} entries can be searched so far, not {min_size}")
 
 
 def _within(sight: Sight, page: Page) -> tuple[list[StoredEntry], str | None]:
@@ -402,9 +406,17 @@ def get_subject(
     """
     sight = actors.look(service, request, ledger)
     _catch_up(sight, min_size)
+    found = read_subject(sight, subject, at, cursor, limit)
+    _check_covers(found.size, min_size)
+    return found
+
+
+def read_subject(
+    sight: Sight, subject: str, at: str | None, cursor: int | None, limit: int
+) -> SubjectPage:
+    """Read one page of what is about a subject, as the reader may see it; blocking."""
     until = None if at is None else _read_at(sight, at, sight.ledger.size())
     page = sight.about(subject, after=cursor, limit=limit)
-    _check_covers(page, min_size)
     entries, next_ = _within(sight, page)
     if until is not None and entries and entries[-1].index >= until:
         entries, next_ = [each for each in entries if each.index < until], None

@@ -116,7 +116,7 @@ class EntryInfo(msgspec.Struct, frozen=True):
     received_at: str
     record: dict[str, Any]
     state: str
-    """``in-effect``, ``amended``, ``rolled-back``, ``waiting``, … see docs/concepts/changes.md."""
+    """``in-effect``, ``amended``, ``rolled-back``, ``waiting``, … see docs/concepts/change.md."""
     parts: dict[str, PartInfo]
     version: int | None = None
     """The entry that counts in its place."""
