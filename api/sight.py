@@ -89,11 +89,15 @@ class Sight:
 
     def entries(self, indexes: Sequence[int] | range) -> list[StoredEntry]:
         """Return those of the named entries that exist for this reader, without payload."""
+        if not indexes:
+            return []
         return self.pick(self.ledger.entries(indexes, with_payload=False))
 
     def find(self, leaf_hashes: Collection[bytes]) -> dict[bytes, int]:
         """Return the indexes of those of the named entries that exist for this reader."""
-        indexes = self.ledger.states.indexes_of(leaf_hashes) if leaf_hashes else {}
+        if not leaf_hashes:
+            return {}
+        indexes = self.ledger.states.indexes_of(leaf_hashes)
         shown = {entry.index for entry in self.entries(sorted(indexes.values()))}
         return {leaf_hash: index for leaf_hash, index in indexes.items() if index in shown}
 

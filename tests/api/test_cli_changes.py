@@ -93,7 +93,8 @@ def test_an_entry_is_amended_rolled_back_redacted_held_and_erased(office: Shell)
     assert f"body erased by {order}" in office.ok("effect", str(first))
     assert office.ok("subject", "order:7") == ""
 
-    listed = [line.split("\t") for line in office.ok("changes").splitlines()]
+    # Whether it is done already, behind that, is not for this test to say.
+    listed = [line.split("\t") for line in office.ok("changes").splitlines()][:8]
     assert [line[1] for line in listed] == [
         "amendment", "rollback", "redaction", "redaction", "hold", "refusal", "hold", "erasure",
     ]  # fmt: skip
