@@ -55,6 +55,8 @@ class Replica:
         witness_policy: TrustPolicy | None = None,
         own_log_keys: Sequence[NoteSigner] = (),
         key_store_url: str = "",
+        *,
+        is_started: bool = True,
     ) -> None:
         self.clock = now
         self.database: Database = open_database(database_url)
@@ -70,7 +72,8 @@ class Replica:
             clock=now,
             witness_policy=witness_policy,
         )
-        self.ledgers.start()
+        if is_started:
+            self.ledgers.start()
 
     def close(self) -> None:
         self.ledgers.close()
