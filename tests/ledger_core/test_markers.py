@@ -6,7 +6,6 @@ That is what makes erasure possible: what was never written in the clear need no
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,28 +14,13 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.support.ledgers import Service, appended, register
+from tests.support.markers import find_in
 from tests.support.postgresql import Server
 
 
 def markers() -> tuple[str, str]:
     """Make two words that are nowhere else: one for payloads, one for a view's column."""
     return f"sealed-{secrets.token_hex(12)}", f"column-{secrets.token_hex(12)}"
-
-
-def find_in(folder: Path, wanted: bytes) -> list[str]:
-    return [str(file.relative_to(folder)) for file in files_of(folder) if wanted in read(file)]
-
-
-def files_of(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file())
-
-
-def read(file: Path) -> bytes:
-    """Read a file of a server that works on: what is gone meanwhile holds nothing."""
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def write_markers(service: Service, sealed: str, column: str) -> None:

@@ -68,6 +68,7 @@ class Server:
         self._settings: Mapping[str, str] = {} if fsync else HASTY
         self._owner = _unprivileged_owner()
         self._guard: subprocess.Popen[bytes] | None = None
+        self._backups = itertools.count()
         self._names = (f"test_{number}" for number in itertools.count())
         if self._owner:
             shutil.chown(folder, *self._owner)
@@ -95,6 +96,14 @@ class Server:
         """Remove a database, even from under connections that a test left open."""
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def back_up(self) -> Path:
+        """Take a base backup, with the log that it needs; return its folder."""
+        folder = self.folder / f"backup-{next(self._backups)}"
+        command = [str(self._programs / "pg_basebackup"), "--pgdata", str(folder)]
+        options = ["--host", str(self.folder), "--username", "postgres", "--checkpoint", "fast"]
+        self._run([*command, *options, "--no-sync"])
+        return folder
 
     def start(self) -> None:
         """Start the server, recovering what a crash left, and wait until it answers."""
