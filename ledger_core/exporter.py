@@ -33,7 +33,7 @@ from ledger_core.formats.record import Part, PartRef
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
 from ledger_core.payloads import Opened, Payloads
-from ledger_core.policy.visibility import Standpoint, Subject
+from ledger_core.policy.visibility import Standpoint, Subject, read_subject
 from ledger_core.prover import Prover
 from ledger_core.records import registry
 from ledger_core.records.types.export import Export
@@ -147,7 +147,7 @@ class Exporter:
             checkpoint = self._prover.checkpoint(tx, head) + self._cosignatures
         yield from self._add(archive.CHECKPOINT, [checkpoint])
         yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
-        yield from self._add_context(start, head)
+        yield from self._add_context(start, head, reader)
         yield from self._add_range(start, end, reader)
         for kind in registry.ALL:
             yield from self._add_schemas(kind.name)
@@ -187,22 +187,42 @@ class Exporter:
             hashes = tuple(self._prover.nodes(tx, size, nodes))
         return archive.format_range_proof(RangeProof(start, end, size, hashes))
 
-    def _add_context(self, start: int, head: Head) -> Iterator[bytes]:
-        """Add the governance entries before the range, each with its receipt."""
+    def _add_context(self, start: int, head: Head, reader: Standpoint) -> Iterator[bytes]:
+        """Add the governance entries before the range and what is open there, with receipts."""
         with self._database.read() as tx:
-            indexes = assemblies.read_constitutional(tx, self._ledger.ledger_id, 0, start)
+            ledger_id = self._ledger.ledger_id
+            indexes = {*assemblies.read_constitutional(tx, ledger_id, 0, start)}
+            indexes |= self._find_open(tx, start, reader)
         self._counts["context"] = len(indexes)
-        for index in indexes:
+        for index in sorted(indexes):
             with self._database.read() as tx:
                 entry = store.read_entry(tx, self._ledger.ledger_id, index)
                 receipt = self._prover.receipt(tx, index, head.size) + self._cosignatures
-            frames = b"".join(
-                archive.format_frame(Frame(index, name, store.plain_part(index, part)))
-                for name, part in sorted(entry.parts.items())
-            )
+            frames = b"".join(map(archive.format_frame, _context_frames(entry)))
             yield from self._add(archive.context_name(index, "entry"), [entry.leaf])
             yield from self._add(archive.context_name(index, "parts"), [frames])
             yield from self._add(archive.context_name(index, "tlog-proof"), [receipt])
+
+    def _find_open(self, tx: Transaction, start: int, reader: Standpoint) -> set[int]:
+        """Return the entries that proposals open at ``start`` are made of, if the reader sees them.
+
+        Without those that change earlier entries: what holds of these is not known from here.
+        """
+        found = assemblies.find_open_at(tx, self._ledger.ledger_id, start)
+        seen = {
+            each.leaf_hash: each
+            for each in found
+            if reader.sees(read_subject(each.index, self._leaf(tx, each.index)))
+        }
+        hidden = {each.leaf_hash for each in found} - seen.keys()
+        for each in found:
+            if any(part not in seen for part in each.parts):
+                hidden |= {each.leaf_hash, *each.parts}
+        shown = [each for leaf, each in seen.items() if leaf not in hidden]
+        return {index for each in shown for index in (each.index, *each.heard_at(before=start))}
+
+    def _leaf(self, tx: Transaction, index: int) -> bytes:
+        return store.read_leaves(tx, self._ledger.ledger_id, index, index + 1)[0]
 
     def _add_range(self, start: int, end: int, reader: Standpoint) -> Iterator[bytes]:
         with closing(_CsvRows()) as rows:
@@ -304,6 +324,16 @@ class Exporter:
             export_id=export.record_id,
             files=(),
         )
+
+
+def _context_frames(entry: SealedEntry) -> Iterator[Frame]:
+    """Show the parts of governance; what a proposal says is not needed to count its voices."""
+    record = _see(entry).record
+    if not registry.find_type(record.type).is_governance:
+        yield from (Frame(entry.index, name, None) for name in sorted(record.payload))
+        return
+    for name, part in sorted(entry.parts.items()):
+        yield Frame(entry.index, name, store.plain_part(entry.index, part))
 
 
 class _Outlet(io.RawIOBase):

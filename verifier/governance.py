@@ -17,17 +17,21 @@ from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
 from ledger_core.merkle.tree import HASH_BYTES
+
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, is_speech, named_proposals, replay
+from ledger_core.policy.changes import read_change
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.visibility import check_parties, is_party_at
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type
+from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.charter import Charter
 from ledger_core.records.types.epoch import Epoch
 from ledger_core.records.types.equivocation import Equivocation
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
+from ledger_core.records.types.withdrawal import Withdrawal
 from verifier import checks
 from verifier.epochs import OpenedEpoch, check_fork, describe_epoch
 from verifier.findings import Findings, Likely, Refuted
@@ -172,17 +176,47 @@ class Governance:
 
     # --- before the range --------------------------------------------------------
 
-    def replay_context(self, decrees: Iterable[Decree], stamps: Stamps, findings: Findings) -> None:
-        """Take constitutional entries from before the range: what led to them is not shown."""
+    def replay_context(
+        self, decrees: list[Decree], authors: Authors, stamps: Stamps, findings: Findings
+    ) -> None:
+        """Take entries from before the range: what made the constitution, and open proposals.
+
+        What led to changes that took effect is not shown, nor what concerned proposals that ended.
+        """
         self._is_partial = True
-        for decree in decrees:
-            act = stamps.act(decree.index, decree.author, decree.type, decree.payload)
+        every_type = {type_name for _, type_name in authors}
+        for act in self._acts(decrees, authors, stamps, every_type):
+            self.begin_at(act.index, findings)
             try:
                 checks.check_author(act.index, act.author, self.constitution, act.kind)
-                self._replay(act)
+                self._recall(act)
             except Refuted as refuted:
                 findings.add(refuted.finding)
             self._note(act)
+
+    def begin_at(self, index: int, findings: Findings) -> None:
+        """Go on at ``index``: evidence right behind a voice before it need not be shown."""
+        due = self._assembly.due
+        if due and index != self._due_at:
+            for each in [each for each in due if isinstance(each, Equivocation)]:
+                due.remove(each)
+            findings.attempt(self.check_due)
+
+    def _recall(self, act: Act) -> None:
+        """Let an entry from before the range count as far as it is known what it is about."""
+        body, proposals = act.payload.get("body"), self._assembly.proposals
+        named = named_proposals(act.kind, act.payload)
+        if isinstance(body, Outcome) or any(each not in proposals for each in named):
+            if isinstance(body, Outcome):
+                self._assembly.due.clear()
+            if isinstance(body, (Outcome, Bundle)):
+                self._replay(act)
+            for each in named:
+                ended = proposals.pop(each, None)
+                for part in ended.parts if ended is not None else ():
+                    proposals.pop(part, None)
+        elif not isinstance(body, (Withdrawal, Equivocation)) and not _asks_for_a_change(act):
+            self._judge_and_take(act)
 
     def _replay(self, act: Act) -> None:
         grown = self.constitution.copy()
@@ -261,6 +295,10 @@ class Governance:
             if isinstance(act.payload.get("body"), Outcome):
                 self._replay(act)
             return
+        self._judge_and_take(act)
+
+    def _judge_and_take(self, act: Act) -> None:
+        assembly = self._assembly
         try:
             policy = assembly.check(act)
         except StandingError as error:
@@ -329,6 +367,11 @@ class Governance:
         except StandingError:
             return False
         return True
+
+
+def _asks_for_a_change(act: Act) -> bool:
+    """Say whether an entry is to change earlier ones: of these it takes more to judge."""
+    return read_change(act.kind, act.payload, act.amends) is not None
 
 
 def _is_about_a_stream(act: Act) -> bool:

@@ -56,7 +56,7 @@ class Whole:
         self._join(index, header, leaf_hash)
         self._last = Last(index, leaf_hash, header.received_at)
         self._repeats.add(totals.ids)
-        self.governance.replay_context(totals.decrees, stamps, self._findings)
+        self.governance.replay_context(totals.decrees, totals.authors, stamps, self._findings)
         self.governance.judge_parties(totals.parties, self._findings)
         # What evidence from before the range is about, the range does not show.
         self.streams.take(index, totals.counted, ())
@@ -64,6 +64,7 @@ class Whole:
     def start(self, proof: RangeProof) -> None:
         """Go on at the first entry of the range."""
         self.frontier = proof.before()
+        self.governance.begin_at(proof.start, self._findings)
         if proof.start > 0:
             self.streams.allow_gaps()
 

@@ -62,6 +62,10 @@ class Proposal:
     def is_open(self) -> bool:
         return self.outcome is None
 
+    def heard_at(self, *, before: int) -> list[int]:
+        """Return the indexes of its voices below ``before``."""
+        return [voice.index for voice in self.voices if voice.index < before]
+
     @property
     def policy_hash(self) -> bytes:
         """What an endorsement names as its policy: one hash, or a bundle's hash over several."""

@@ -101,6 +101,15 @@ def list_proposals(
     return _with_voices(tx, ledger_id, rows)
 
 
+def find_open_at(tx: Transaction, ledger_id: int, index: int) -> list[Proposal]:
+    """Return proposals that waited when ``index`` was appended, but for changes of entries."""
+    is_open = _p.outcome.is_(None) | (_p.outcome >= index)
+    query = select(*_COLUMNS).where(
+        _p.ledger_id == ledger_id, _p.index < index, is_open, _p.change.is_(None)
+    )
+    return _with_voices(tx, ledger_id, [tuple(row) for row in tx.execute(query.order_by(_p.index))])
+
+
 def count_proposals(tx: Transaction, ledger_id: int) -> dict[str | None, int]:
     """Return how many proposals ended how; None counts those still open."""
     query = select(_p.verdict, func.count()).where(_p.ledger_id == ledger_id)

@@ -113,7 +113,8 @@ def build(service: Service, *, notes: int = 0) -> Kept:
         checkpoint=checkpoint,
         entries={i: ledger.entry(i) for i in shown},
         receipts={i: ledger.receipt(i) for i in shown},
-        next=author.note("next"),
+        # The number was given before, so that evidence is due.
+        next=author.note("next", stream=("run", 1)),
         vote=shared.endorsement(waiting, "cobalt"),
         open=waiting,
         revoked=gone.note("by a revoked key"),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError as BrokenConstraintError
 
 from ledger_core.errors import LedgerGridError
 from ledger_core.formats.checkpoint import verify_checkpoint
@@ -146,6 +147,8 @@ class Copies:
                 with engine.begin() as tx:
                     drop_guards(tx)
                     change(tx)
+            except BrokenConstraintError:
+                return "service", "the database refuses it"
             finally:
                 engine.dispose()
             return judge(url, f"sqlite:///{here / 'signer.db'}", self.kept, here)

@@ -211,6 +211,7 @@ class Log:
         *,
         withheld: Collection[tuple[int, str]] = (),
         cosigned: bool = False,
+        carried: Collection[int] = (),
     ) -> Archive:
         """Export entries ``[start, end)``, as the exporter does."""
         size = len(self.leaves)
@@ -223,7 +224,7 @@ class Log:
             archive.RANGE_PROOF: archive.format_range_proof(proof),
             archive.CSV: b"index\n",
         }
-        context = self._add_context(files, start)
+        context = self._add_context(files, start, carried)
         width = limits.ARCHIVE_SEGMENT_ENTRIES
         for first in range(archive.segment_of(start), end, width):
             indexes = range(max(first, start), min(first + width, end))
@@ -244,8 +245,12 @@ class Log:
         files[archive.MANIFEST] = archive.format_manifest(manifest)
         return Archive(files, self.operator).reseal()
 
-    def _add_context(self, files: dict[str, bytes], start: int) -> int:
-        indexes = [i for i in range(start) if find_type(self._record(i).type).is_governance]
+    def _add_context(self, files: dict[str, bytes], start: int, carried: Collection[int]) -> int:
+        indexes = [
+            index
+            for index in range(start)
+            if index in carried or find_type(self._record(index).type).is_governance
+        ]
         for index in indexes:
             files[archive.context_name(index, "entry")] = self.leaves[index]
             files[archive.context_name(index, "parts")] = self._frames(index, ())

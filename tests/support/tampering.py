@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 TABLES = (
     "entries", "payloads", "tiles", "checkpoints", "heads", "ledgers", "constitutional",
-    "proposals", "voices",
+    "proposals", "voices", "counters",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -87,9 +88,11 @@ def confirmed() -> tuple[Shared, int]:
     return log, proposal
 
 
-def failing(log: Shared, start: int = 0, end: int | None = None) -> list[tuple[int, int | None]]:
-    """Return check and index of what fails."""
-    found = audit(log.archive(start, end)).findings.in_order()
+def failing(
+    log: Shared, start: int = 0, end: int | None = None, carried: Collection[int] = ()
+) -> list[tuple[int, int | None]]:
+    """Return check and index of what fails; ``carried``: shown from before the range."""
+    found = audit(log.archive(start, end, carried=carried)).findings.in_order()
     return [(each.check, each.index) for each in found if each.level == "fail"]
 
 

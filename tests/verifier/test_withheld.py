@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger_core import ids
 from ledger_core.formats import archive
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.merkle.tiles import format_bundle, parse_bundle
@@ -17,6 +18,7 @@ from tests.support.archives import Archive
 from tests.support.assemblies import make_policy
 from tests.support.consortium import Consortium
 from tests.support.ledgers import Service, appended
+from tests.verifier.test_agreement import Shared, confirmed, failing
 from verifier.audit import Options, verify
 from verifier.report import exit_code, not_proven
 
@@ -156,3 +158,58 @@ def test_a_count_of_withheld_entries_that_is_not_theirs_is_found(
 ) -> None:
     code, failed = judge(with_manifest(opened(service), entries_withheld=5), tmp_path)
     assert (code, failed & {13}) == (1, {13})
+
+
+# --- ranges that begin in mid-vote ---------------------------------------------------
+
+
+def test_a_range_that_begins_anywhere_carries_what_is_open_and_is_judged(
+    service: Service, tmp_path: Path
+) -> None:
+    shared = a_consortium(service)
+    grant = {"action": "grant", "member": "birch", "role": "auditor"}
+    change = shared.append(shared.stewards["acme"], "member/1", grant)
+    joined = [ids.format_digest(shared.decide().leaf_hash) for _ in range(2)]
+    bundle = shared.append(shared.agents["acme"], "bundle/1", {"proposals": joined})
+    shared.endorse(change.leaf_hash, "cobalt")
+    shared.endorse(bundle.leaf_hash, "birch", "reject")
+    shared.endorse(bundle.leaf_hash, "cobalt")
+    # Cobalt endorses what birch has confirmed; a second word of one key is no voice.
+    late, contradicted = 10, 13
+    for number, start in enumerate(range(1, shared.ledger.size())):
+        raw = export(shared.ledger, start, reader=OPERATOR)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "a.zip").write_bytes(raw)
+        verdict = verify(Options(archive=folder / "a.zip"))
+        assert not verdict.findings.has("fail"), (start, verdict.findings.first())
+        # Of ended proposals nothing is carried, so what is said of them late is not judged.
+        assert verdict.not_judged == (start in (9, late, contradicted)), start
+        assert (verdict.proposals.get("open", 0) > 0) == (start < shared.ledger.size())
+
+
+def test_an_outcome_that_does_not_follow_from_voices_before_the_range_is_found() -> None:
+    for verdict, reason in (("confirmed", "quorum"), ("rejected", "veto")):
+        log = Shared.of_three()
+        proposal = log.propose()
+        first = log.endorse(proposal, "birch")
+        start = log.propose()
+        if verdict == "rejected":
+            log.endorse(proposal, "cobalt")
+        forged = log.conclude(proposal, verdict, reason)  # type: ignore[arg-type]
+        assert failing(log, start, carried=[proposal, first]) == [(16, forged)]
+
+
+def test_an_outcome_that_follows_from_voices_before_the_range_verifies_even_at_its_border() -> None:
+    log, proposal = confirmed()
+    voices = [proposal + 1, proposal + 2]
+    for start in (proposal + 1, proposal + 2, proposal + 3):
+        carried = [at for at in (proposal, *voices) if at < start]
+        assert failing(log, start, carried=carried) == []
+    held = Shared.of_three()
+    proposal = held.propose()
+    voices = [held.endorse(proposal, member) for member in ("birch", "cobalt")]
+    starts = [held.propose() for _ in range(2)]
+    for start in starts:
+        found = failing(held, start, carried=[proposal, *voices])
+        assert found == [(16, voices[-1] + 1)]
