@@ -17,7 +17,6 @@ from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
 from ledger_core.merkle.tree import HASH_BYTES
-
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, is_speech, named_proposals, replay
 from ledger_core.policy.changes import read_change
