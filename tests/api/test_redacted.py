@@ -1,0 +1,159 @@
+"""Who sees a part that was redacted for all but auditors: every audience, surface and reader.
+
+A redaction narrows: of those who saw the part, whoever holds the role, and the operator. The
+entry itself is seen as before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from api.settings import Settings
+from ledger_core import ids
+from ledger_core.records.rules import Audience, MutabilitySetting
+from ledger_core.records.targets import Parts
+from ledger_core.records.types.redaction import Redact
+from tests.api.live import ROUTE, Live, running
+from tests.api.test_visibility import (
+    ACTION,
+    AUDIENCES,
+    INDEX,
+    PARTIES,
+    READERS,
+    SEES,
+    Place,
+    found,
+    is_found,
+    read,
+    setting,
+)
+
+SEES_REDACTED = {"auditor", "operator"}
+SETTING = MutabilitySetting(type=ACTION, redact=("operator",))
+SIZE = 4
+"""Charter, action, a key, and the redaction."""
+
+
+class RedactedHouse:
+    """A public ledger for each audience, in which the action's body was redacted."""
+
+    def __init__(self, live: Live) -> None:
+        self.places = {audience: self._found(live, audience) for audience in AUDIENCES}
+        tokens = {name: live.token("reader", party=party) for name, party in PARTIES.items()}
+        tokens |= {"stranger": live.token("reader", party="elsewhere")}
+        tokens |= {"insider": live.tokens["reader"], "operator": live.tokens["admin"]}
+        self.readers = {name: live.http(token=tokens.get(name)) for name in READERS}
+
+    def _found(self, live: Live, audience: Audience) -> Place:
+        shown_to = setting(audience, body=audience)
+        place = found(live, f"hidden-{audience}", "public", shown_to, mutability=(SETTING,))
+        targets = (Parts(ids.format_digest(place.leaf_hash), ("body",)),)
+        body = msgspec.json.encode(Redact(targets, ("auditor",)))
+        place.ledger.append_as_operator("redaction/1", body)
+        return place
+
+    def close(self) -> None:
+        for http in self.readers.values():
+            http.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedactedHouse]:
+    """Give one service on each kind of database, for every cell of the matrix."""
+    folder = tmp_path_factory.mktemp("redacted")
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql_server")
+        url = server.url(server.create_database())
+    with running(Settings(data=folder / "data", database=SecretStr(url))) as live:
+        made = RedactedHouse(live)
+        yield made
+        made.close()
+
+
+# --- surfaces: each says whether the part is to be seen, or found, there -----------
+
+Surface = Callable[[httpx.Client, Place], bool]
+
+
+def in_entry(http: httpx.Client, place: Place) -> bool:
+    answer = read(http, place, f"entries/{INDEX}")
+    return is_found(answer) and _is_shown(answer.json()["parts"]["body"])
+
+
+def in_effect(http: httpx.Client, place: Place) -> bool:
+    answer = read(http, place, f"entries/{INDEX}/effect")
+    if not is_found(answer):
+        return False
+    told = answer.json()
+    # It waits for somebody's agreement: no version counts, and the part is told all the same.
+    assert (told["state"], told["current"]) == ("waiting", None)
+    return bool(told["parts"]["body"]["status"] == "present")
+
+
+def _is_shown(body: dict[str, object]) -> bool:
+    is_shown = body["status"] == "present"
+    assert (body["data"] is not None, body["salt"] is not None) == (is_shown, is_shown)
+    return is_shown
+
+
+def in_list(http: httpx.Client, place: Place) -> bool:
+    listed = read(http, place, "entries", type=ACTION, min_size=SIZE).json()["entries"]
+    return any(each["parts"]["body"]["status"] == "present" for each in listed)
+
+
+def by_column(http: httpx.Client, place: Place) -> bool:
+    query = {"type": ACTION, "session_id": "s1", "min_size": SIZE}
+    return bool(read(http, place, "entries", **query).json()["entries"])
+
+
+def by_subject(http: httpx.Client, place: Place) -> bool:
+    return bool(read(http, place, "subjects/session:s1", min_size=SIZE).json()["entries"])
+
+
+def live_events(http: httpx.Client, place: Place) -> bool:
+    with http.stream("GET", f"{ROUTE}/{place.ledger.name}/stream", params={"from": 1}) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                told = json.loads(line[6:])
+                is_it = told["index"] == INDEX
+                return bool(is_it and told["parts"]["body"]["status"] == "present")
+    raise AssertionError("the stream ended")
+
+
+SURFACES: dict[str, Surface] = {
+    "entry": in_entry,
+    "effect": in_effect,
+    "list": in_list,
+    "by column": by_column,
+    "by subject": by_subject,
+    "live": live_events,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_a_redacted_part_is_seen_by_the_named_roles_of_its_audience_and_nobody_else(
+    house: RedactedHouse, audience: Audience, surface: str, reader: str
+) -> None:
+    expected = reader in SEES[audience] & SEES_REDACTED
+    assert SURFACES[surface](house.readers[reader], house.places[audience]) == expected
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_the_entry_and_its_receipt_are_seen_as_before(
+    house: RedactedHouse, audience: Audience, reader: str
+) -> None:
+    http, place = house.readers[reader], house.places[audience]
+    for path in (f"entries/{INDEX}", f"entries/{INDEX}/receipt"):
+        assert is_found(read(http, place, path)) == (reader in SEES[audience])
