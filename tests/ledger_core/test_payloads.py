@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.support.ledgers import (
     refused,
     register,
 )
+from tests.support.postgresql import Server
 from tests.support.tampering import drop_guards
 
 ORDER = bytes(range(32))
@@ -220,6 +222,27 @@ def test_a_key_store_that_is_lost_takes_the_payloads_and_no_proof(
     assert ledger.entry(place.index).gone == {"body": Gone.KEY}
     assert ledger.receipt(place.index) == place.receipt
     assert appended(ledger.append([author.note("goes on")])[0]).index == 5
+
+
+def test_a_key_store_in_postgresql_is_shared_by_replicas(
+    service: Service, postgresql_server: Server, tmp_path: Path
+) -> None:
+    url = postgresql_server.url(name := postgresql_server.create_database())
+    with ExitStack() as held:
+        one, other = (
+            held.enter_context(
+                closing(Replica(service.database_url, service.memory_url, key_store_url=url))
+            )
+            for _ in range(2)
+        )
+        ledger = one.ledgers.create("main")
+        append_notes(ledger, register(ledger), 300)
+        append_notes(other.ledgers.get("main"), register(other.ledgers.get("main")), 5)
+        check_everything(other, other.ledgers.get("main"), tmp_path)
+        destroy(one, 7)
+        assert other.ledgers.get("main").entry(7).gone == {"body": Gone.KEY}
+    assert not (tmp_path / "keys.db").exists()
+    postgresql_server.drop_database(name)
 
 
 def test_a_submission_is_not_changed_by_being_sealed(ledger: Ledger, author: Author) -> None:
