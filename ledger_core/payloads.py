@@ -55,13 +55,20 @@ class Sealer:
         """
         if each.kind.is_governance:
             return {name: StoredPart(p.salt, p.data, None) for name, p in each.parts.items()}
+        if self._erased:
+            self._check_not_erased(each)
         refs = each.signed.record.payload
-        commitments = {name: self._commitments[refs[name].commitment] for name in each.parts}
-        for name, commitment in commitments.items():
-            if commitment in self._erased:
-                order = ids.format_digest(self._erased[commitment])
-                raise ErasedError(f"part {name} was erased, as entry {order} ordered")
-        return {name: self._seal(part, commitments[name]) for name, part in each.parts.items()}
+        return {
+            name: self._seal(part, self._commitments[refs[name].commitment])
+            for name, part in each.parts.items()
+        }
+
+    def _check_not_erased(self, each: Admitted) -> None:
+        for name, ref in each.signed.record.payload.items():
+            order = self._erased.get(self._commitments[ref.commitment])
+            if order is not None:
+                told = ids.format_digest(order)
+                raise ErasedError(f"part {name} was erased, as entry {told} ordered")
 
     def _seal(self, part: Part, commitment: bytes) -> StoredPart:
         # More parts than keys: two records of a batch commit to the very same part.
