@@ -35,6 +35,7 @@ from api.routes import (
     ledgers,
     proofs,
     records,
+    retention,
     static_log,
     stream,
     witness,
@@ -60,6 +61,7 @@ _ROUTERS = (
     governance,
     entries,
     changes,
+    retention,
     proofs,
     anchors,
     archive,
@@ -147,6 +149,8 @@ def open_ledgers(settings: Settings, database: Database) -> Ledgers:
         origin_prefix=settings.origin_prefix,
         witness_policy=read_witness_policy(settings),
         witness_late_ms=round(settings.witness_late_s * 1000),
+        key_backup_days=settings.key_backup_days or None,
+        retention_interval_s=settings.retention_interval_s,
     )
 
 

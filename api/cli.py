@@ -25,6 +25,7 @@ from api.commands import (
     proposals,
     records,
     resubmitting,
+    retention,
     serve,
     tokens,
     verify,
@@ -60,6 +61,7 @@ app.command()(effects.effect)
 app.command()(effects.subject)
 app.command()(effects.changes)
 app.add_typer(mutability.app, name="mutability")
+app.add_typer(retention.app, name="retention")
 app.command()(records.append)
 app.command()(records.receipt)
 app.command()(records.export)

@@ -107,6 +107,21 @@ class Settings(BaseSettings):
         default=10, ge=1, le=600, description="How long requests may take to end at a shutdown."
     )
 
+    retention_interval_s: int = Field(
+        default=3600,
+        ge=0,
+        le=31 * 86_400,
+        description="How often the service orders what is due by schedule to be erased; 0: never "
+        "by itself, only upon `ledgergrid retention run`.",
+    )
+    key_backup_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_600,
+        description="Days after which no backup of the key store is left that holds a key: the "
+        "horizon that `erasure.done/1` states. 0: it states none.",
+    )
+
     witness_name: str = Field(
         default="",
         max_length=limits.ORIGIN_CHARS,

@@ -74,7 +74,7 @@ class _Order:
 
 
 class Eraser:
-    """``find`` opens a ledger by its id. ``also`` is done besides, now and then (retention)."""
+    """``find`` opens a ledger by its id. ``also`` is done first (schedule.py)."""
 
     def __init__(
         self,
@@ -114,8 +114,7 @@ class Eraser:
 
     def _work(self) -> None:
         while not self._closing.wait(_LOOK_S):
-            failure = self._also()
-            self.failure = self.erase_due() or failure
+            self.failure = self.erase_due()
 
     # --- before serving ------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class Eraser:
             return error
 
     def _erase_due(self) -> LedgerGridError | None:
-        failure: LedgerGridError | None = None
+        failure = self._also()
         gone: list[_Order] = []
         resumed: list[_Order] = []
         for order in self._read_to_do():

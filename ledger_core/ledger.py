@@ -101,6 +101,11 @@ class Ledger:
         return self._row.name
 
     @property
+    def ledger_id(self) -> int:
+        """Its number in this database, which says nothing outside of it."""
+        return self._row.ledger_id
+
+    @property
     def origin(self) -> str:
         """What the log signs as: that of its newest epoch."""
         return self._row.origin

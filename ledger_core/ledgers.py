@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -40,6 +40,7 @@ from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
+from ledger_core.schedule import Schedule
 from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues, check_left
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
@@ -70,6 +71,7 @@ class Ledgers:
         witness_policy: TrustPolicy | None = None,
         witness_late_ms: int = LATE_MS,
         key_backup_days: int | None = None,
+        retention_interval_s: int = 0,
     ) -> None:
         self._database = database
         self._memory = memory
@@ -84,7 +86,16 @@ class Ledgers:
         self.views = Views(database)
         self.follower = Follower(database, self.views, self.payloads)
         self.anchorer = Anchorer(database, self.get, clock)
-        self.eraser = Eraser(database, keys, self.views, self.find, clock, key_backup_days)
+        self.schedule = Schedule(database, self._each, clock, retention_interval_s)
+        self.eraser = Eraser(
+            database,
+            keys,
+            self.views,
+            self.find,
+            clock,
+            key_backup_days,
+            also=self.schedule.order_due,
+        )
         self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
     def start(self) -> None:
@@ -185,6 +196,12 @@ class Ledgers:
     def _read_log_keys(self, constitution: ConstitutionReader) -> KeyHistory:
         with self._database.read() as tx:
             return constitution.read(tx).log_keys
+
+    def _each(self) -> Iterator[Ledger]:
+        after = ""
+        while names := self.names(after=after):
+            yield from map(self.get, names)
+            after = names[-1]
 
     def names(self, *, after: str = "", limit: int = 1000) -> list[str]:
         """Return ledgers' names in order, those behind ``after``."""

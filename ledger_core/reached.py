@@ -129,33 +129,54 @@ def find_range(
 def _retired(
     database: Database, ledger_id: int, effect: Effect, order: Retention
 ) -> Iterator[list[Target]]:
-    at = effect.index
     with database.read() as tx:
         constitution = ConstitutionReader(ledger_id).read(tx)
+    for targets, _ in _reach(database, ledger_id, constitution, order, effect.index):
+        yield targets
+
+
+def read_due(
+    database: Database, ledger_id: int, constitution: Constitution, order: Retention
+) -> Iterator[tuple[list[Target], int]]:
+    """Yield what an order would take if it were the next entry, and how many held entries not."""
+    with database.read() as tx:
+        size = store.read_head(tx, ledger_id).size
+    tried = constitution.copy()
+    name, before = (order.type, order.part), clock.parse_time(order.received_before)
+    tried.retentions[name] = (*tried.retentions.get(name, ()), (size, before))
+    yield from _reach(database, ledger_id, tried, order, size)
+
+
+def _reach(
+    database: Database, ledger_id: int, constitution: Constitution, order: Retention, at: int
+) -> Iterator[tuple[list[Target], int]]:
+    """Yield what the order at ``at`` is the first to take, and how many held entries it spares."""
+    with database.read() as tx:
         reach = find_range(tx, ledger_id, constitution, order, at)
     after = 0
     while after < reach.start:
         with database.read() as tx:
             changed = effects.read_changed(tx, ledger_id, after, reach.start, _AT_ONCE)
             held = [each.index for each in changed if each.holdings]
-            yield _taken(tx, ledger_id, constitution, order, at, held)
+            yield _take(tx, ledger_id, constitution, order, at, held)
         after = changed[-1].index + 1 if changed else reach.start
     for start in range(reach.start, reach.stop, _AT_ONCE):
         with database.read() as tx:
             indexes = list(range(start, min(start + _AT_ONCE, reach.stop)))
-            yield _taken(tx, ledger_id, constitution, order, at, indexes)
+            yield _take(tx, ledger_id, constitution, order, at, indexes)
 
 
-def _taken(
+def _take(
     tx: Transaction,
     ledger_id: int,
     constitution: Constitution,
     order: Retention,
     at: int,
     indexes: Sequence[int],
-) -> list[Target]:
-    """Return what the order at ``at`` takes of these entries."""
+) -> tuple[list[Target], int]:
+    """Return what the order at ``at`` takes of these entries, and how many held ones it spares."""
     found: list[Target] = []
+    spared = 0
     entries = store.read_entries(tx, ledger_id, indexes, with_payload=False) if indexes else []
     changed = effects.find_changed(tx, ledger_id, [each.index for each in entries])
     for entry in entries:
@@ -165,7 +186,11 @@ def _taken(
         effect = changed.get(entry.index)
         effect = effect or Effect(entry.index, entry.leaf_hash, record.type, record.author)
         received_at = clock.parse_time(look_into(entry.leaf)[0])
-        is_first = retired_at(constitution, effect, received_at, order.part, NOW) == at
-        if is_first and order.part not in effect.erased_at(at):
+        taken_at = retired_at(constitution, effect, received_at, order.part, NOW)
+        if order.part in effect.erased_at(at) or (taken_at is not None and taken_at < at):
+            continue
+        if taken_at == at:
             found.extend(_targets(entry, (order.part,)))
-    return found
+        elif effect.cases_at(at):
+            spared += 1
+    return found, spared
