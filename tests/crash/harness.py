@@ -30,11 +30,13 @@ def prepare(service: Service) -> Ledger:
     return ledger
 
 
-def start(work: Work, fail_point: str = "") -> subprocess.Popen[bytes]:
+def start(
+    work: Work, fail_point: str = "", module: str = "tests.crash.load"
+) -> subprocess.Popen[bytes]:
     """Start a process that appends, to die at a fail-point if one is named."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
     environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": fail_point}
-    command = [sys.executable, "-m", "tests.crash.load", describe(work)]
+    command = [sys.executable, "-m", module, describe(work)]
     return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
 
 

@@ -43,7 +43,7 @@ def act_of(entry: StoredEntry) -> Act:
         received_at,
         kind,
         record.author,
-        decode_payload(kind, record, entry.parts),
+        {"body": None} if entry.gone else decode_payload(kind, record, entry.parts),
         amended_by(kind, record.refs),
         parts=tuple(record.payload),
     )

@@ -19,12 +19,13 @@ from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly
 from ledger_core.policy.changes import amended_by
 from ledger_core.policy.constitution import Constitution
-from ledger_core.policy.effects import Effect
+from ledger_core.policy.effects import Effect, retired_at
 from ledger_core.policy.streams import counter_of
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.storage import assemblies, store
 from ledger_core.storage import tables as t
+from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import EntryQuery
 from tests.support.ledgers import Replica, trust_policy
@@ -52,7 +53,7 @@ def check_chain(ledger: Ledger) -> list[StoredEntry]:
         assert parsed.header.previous == previous
         assert parsed.header.received_at >= received_at
         assert entry.leaf_hash == tree.leaf_hash(entry.leaf)
-        assert entry.parts.keys() == record.payload.keys()
+        assert entry.parts.keys() | entry.gone.keys() == record.payload.keys()
         for name, part in entry.parts.items():
             check_part(name, record.payload[name], part)
         previous, received_at = entry.leaf_hash, parsed.header.received_at
@@ -97,7 +98,7 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
         parsed = parse_entry(entry.leaf)
         record = parsed.signed_record().record
         kind = find_type(record.type)
-        payload = decode_payload(kind, record, entry.parts)
+        payload = {} if entry.gone else decode_payload(kind, record, entry.parts)
         received_at = parsed.header.received_at
         counter = counter_of(kind, record)
         first = entry.index if counter is None else given.setdefault(counter, entry.index)
@@ -128,6 +129,22 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
     assert found == kept
     assert ledger.constitution() == assembly.constitution
     assert {each.leaf_hash: each for each in stored_effects} == assembly.alterations.altered
+    check_gone(entries, assembly)
+
+
+def check_gone(entries: list[StoredEntry], assembly: Assembly) -> None:
+    """Check that those parts are gone, and no others, which orders in the log erased."""
+    end = len(entries)
+    for entry in entries:
+        effect = assembly.alterations.effects[entry.leaf_hash]
+        received_at = parse_entry(entry.leaf).header.received_at
+        orders: dict[str, list[int]] = {part: [] for part in effect.parts}
+        for part, gone in effect.erased_at(end).items():
+            orders[part].append(gone.at)
+        for part in effect.parts:
+            at = retired_at(assembly.constitution, effect, received_at, part, end)
+            orders[part] += [] if at is None else [at]
+        assert entry.gone == {part: Erased(min(at)) for part, at in orders.items() if at}
 
 
 def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:

@@ -63,6 +63,8 @@ MORE_TOPICS = (*TOPICS, "note/1", "amends:note/1", "rollback/1:note/1", "erasure
 ACTION = {"action": "pay", "status": "succeeded"}
 BODIES: dict[str, Any] = {"note/1": {}, "agent.action/1": ACTION}
 
+DEEDS = ("amend", "amend", "roll back", "redact", "unredact", "hold", "release", "erase", "erase")
+
 which = st.integers(0, 200)
 some = st.lists(which, min_size=1, max_size=2, unique=True)
 parts = st.sampled_from([("body",)] * 3 + [("more",), ("body", "more"), ("other",)])
@@ -150,7 +152,7 @@ class Changing(RuleBasedStateMachine):
 
     @initialize(
         kind=st.sampled_from(["private", "private", "consortium"]),
-        topics=st.sampled_from([(), TOPICS, TOPICS, TOPICS[:2], TOPICS[2:]]),
+        topics=st.sampled_from([(), TOPICS, TOPICS, TOPICS, TOPICS[:2], TOPICS[2:]]),
         note=mutability(many),
         every=mutability(those),
         data=st.data(),
@@ -336,6 +338,34 @@ class Changing(RuleBasedStateMachine):
         """Ask for several changes, and join those that wait."""
         found = [leaf_hash for wish in some for leaf_hash in self.ask(wish, "own")]
         return self.join_them(found, is_agreed)
+
+    @rule(number=which, deeds=st.lists(st.sampled_from(DEEDS), min_size=2, max_size=4))
+    def do_much_to_one(self, number: int, deeds: list[str]) -> None:
+        """Ask for several changes of one entry at once, and agree to all together."""
+        found: list[bytes] = []
+        for deed in deeds:
+            found += self.ask(self.deed(deed, number), "own")
+        self.join_them(found, True)
+
+    @rule(wish=wishes, setting=mutability(those))
+    def forbid_what_is_waiting(self, wish: Any, setting: MutabilitySetting) -> None:
+        found = self.ask(wish, "own")
+        self.append(MUTABILITY_1, self.log.operator, MutabilityChange(setting))
+        for proposal in found:
+            self.agree_to(proposal)
+
+    def deed(self, deed: str, number: int) -> Any:
+        match deed:
+            case "amend":
+                return "amend", number, "head"
+            case "roll back":
+                return "roll back", [number], len(self.acts) - 1 - number % 3
+            case "hold" | "release":
+                return deed, [number], "one"
+            case "redact":
+                return "redact", [number], ("body",), ()
+            case _:
+                return deed, [number], ("body",)
 
     @rule(target=proposals, some=st.lists(proposals, min_size=2, max_size=3, unique=True))
     def join(self, some: list[bytes]) -> Any:
