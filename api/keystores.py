@@ -10,11 +10,13 @@ from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.keystore.model import KeyStore
 from ledger_core.keystore.vault import VaultPlace, VaultTransit
 from ledger_core.keystore.wrapping import WrappedKeyStore
+from ledger_core.storage.database import is_same_place
 
 
 def open_key_store(settings: Settings) -> KeyStore:
     """Open it, and make it if it is not there yet; never in the ledgers' own database."""
-    if settings.key_store_url in (settings.database_url, settings.signer_memory_url):
+    others = (settings.database_url, settings.signer_memory_url)
+    if any(is_same_place(settings.key_store_url, other) for other in others):
         raise SettingsError(
             f"{PREFIX}KEY_STORE must be a database of its own, with backups of its own: "
             "whoever has a copy of both can read what was erased"

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -233,6 +233,18 @@ class Database:
         self._writer = self._looker = None
         self.engine.dispose()
         self.views.dispose()
+
+
+def is_same_place(url: str, other: str) -> bool:
+    """Say whether two URLs name the same database, whoever asks and however it is spelled."""
+    return _place(make_url(url)) == _place(make_url(other))
+
+
+def _place(url: URL) -> tuple[str | int | None, ...]:
+    if url.get_backend_name() == "sqlite":
+        return "sqlite", str(Path(url.database or "").resolve())
+    host, port = url.host or str(url.query.get("host", "")), url.port or 5432
+    return url.get_backend_name(), host, port, url.database
 
 
 def open_database(url: str) -> Database:

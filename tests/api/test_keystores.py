@@ -35,9 +35,17 @@ def test_it_is_a_file_in_the_data_folder_unless_another_is_named(tmp_path: Path)
 
 
 @pytest.mark.parametrize("same_as", ["database", "signer_memory"])
-def test_it_is_a_database_of_its_own(same_as: str) -> None:
-    url = "postgresql://me:secret@db/ledgers"
-    settings = load_settings(key_store=url, **{same_as: url})
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://me:secret@db/ledgers", "postgresql://me:secret@db/ledgers"),
+        ("postgresql://me:secret@db/ledgers", "postgresql+psycopg://you@db:5432/ledgers"),
+        ("postgresql:///ledgers?host=/run/pg&user=secret", "postgresql:///ledgers?host=/run/pg"),
+        ("sqlite:////srv/secret/ledger.db", "sqlite:////srv/other/../secret/ledger.db"),
+    ],
+)
+def test_it_is_a_database_of_its_own(same_as: str, one: str, other: str) -> None:
+    settings = load_settings(key_store=one, **{same_as: other})
     with pytest.raises(SettingsError, match="KEY_STORE must be a database of its own") as caught:
         open_key_store(settings)
     assert "secret" not in str(caught.value)

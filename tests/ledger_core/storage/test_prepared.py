@@ -110,6 +110,35 @@ def test_connections_that_the_server_closed_cost_one_error(database: Database) -
         assert [find(database, "a") for _ in range(5)] == [["a"]] * 5
 
 
+def test_a_query_by_itself_sees_what_was_committed_last_and_holds_nothing(
+    database: Database,
+) -> None:
+    add(database, "a")
+    assert database.look(FIND, names=["a", "b"], of="reader") == [("a",)]
+    add(database, "b")
+    found = database.look(FIND, names=["a", "b"], of="reader")
+    assert sorted(found) == [("a",), ("b",)]
+    assert database.dialect.name != "sqlite" or database.empty_log()
+
+
+def test_a_query_by_itself_whose_connection_the_server_closed_costs_one_error(
+    database: Database,
+) -> None:
+    if database.dialect.name != "postgresql":
+        pytest.skip("SQLite has no server")
+    add(database, "a")
+    assert database.look(FIND, names=["a"], of="reader") == [("a",)]
+    with database.engine.connect() as ender:
+        ender.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(StorageError):
+            database.look(FIND, names=["a"], of="reader")
+        for _ in range(3):
+            assert database.look(FIND, names=["a"], of="reader") == [("a",)]
+
+
 def test_looking_up_a_list_reads_an_index_and_not_all_of_a_table(database: Database) -> None:
     """Found when a planner was given ``… IN (…) = 1`` and read every entry for every batch."""
     record_ids = [bytes([n]) * 16 for n in range(3)]
