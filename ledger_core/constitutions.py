@@ -38,7 +38,7 @@ def extend(
     if not indexes:
         return constitution
     grown = constitution.copy()
-    for act in _read_acts(tx, ledger_id, indexes):
+    for act in read_acts(tx, ledger_id, indexes):
         try:
             replay(grown, act)
         except LedgerGridError as error:
@@ -46,7 +46,8 @@ def extend(
     return grown
 
 
-def _read_acts(tx: Transaction, ledger_id: int, indexes: Sequence[int]) -> Iterator[Act]:
+def read_acts(tx: Transaction, ledger_id: int, indexes: Sequence[int]) -> Iterator[Act]:
+    """Yield governance entries as they were appended; :class:`IntegrityError` if one is not."""
     for at in range(0, len(indexes), _AT_ONCE):
         wanted = indexes[at : at + _AT_ONCE]
         entries = store.read_entries(tx, ledger_id, wanted)
@@ -76,7 +77,7 @@ def check_ended(tx: Transaction, ledger_id: int, found: Iterable[Proposal]) -> N
     What the database remembers of a proposal is no authority; this is read before it is shown.
     """
     ended = {each.outcome: each for each in found if each.outcome is not None and not each.bundle}
-    for act in _read_acts(tx, ledger_id, sorted(ended)):
+    for act in read_acts(tx, ledger_id, sorted(ended)):
         body, proposal = act.payload.get("body"), ended[act.index]
         named = ids.format_digest(proposal.leaf_hash)
         if not isinstance(body, Outcome) or (body.proposal, body.verdict) != (
@@ -89,7 +90,7 @@ def check_ended(tx: Transaction, ledger_id: int, found: Iterable[Proposal]) -> N
 
 def read_epochs(tx: Transaction, ledger_id: int) -> list[Statement]:
     """Return the statements of a ledger's epochs, in order."""
-    acts = _read_acts(tx, ledger_id, epochs.read_indexes(tx, ledger_id))
+    acts = read_acts(tx, ledger_id, epochs.read_indexes(tx, ledger_id))
     bodies = [act.payload.get("body") for act in acts]
     if not all(isinstance(body, Epoch) for body in bodies):
         raise IntegrityError("an epoch is no entry that opened one")

@@ -6,13 +6,10 @@ and the zip goes out as it is made. The manifest, with every file's digest, come
 
 from __future__ import annotations
 
-import csv
-import html
 import io
-import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -20,26 +17,27 @@ from hashlib import sha256
 import msgspec
 
 from ledger_core import ids, limits
-from ledger_core.clock import Clock, format_time, parse_time
+from ledger_core.altered import Altered, Entry, find_reach, see
+from ledger_core.clock import Clock, format_time
 from ledger_core.constitutions import ConstitutionReader
-from ledger_core.erased import Place, find_erased
+from ledger_core.erased import find_erased
 from ledger_core.errors import IntegrityError, MalformedError, NotFoundError
 from ledger_core.fail_points import reach
 from ledger_core.formats import archive
 from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope, Since
 from ledger_core.formats.ed25519 import PrivateKey
-from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef
-from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
+from ledger_core.pages import CsvRows, RegisterLines, write_report
 from ledger_core.payloads import Opened, Payloads
-from ledger_core.policy.visibility import Standpoint, Subject, read_subject
+from ledger_core.policy.visibility import Reader, Standpoint, read_subject
 from ledger_core.prover import Prover
 from ledger_core.records import registry
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
 from ledger_core.storage import assemblies, store
 from ledger_core.storage.database import Database, Transaction
+from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import Head, LedgerRow, SealedEntry
 from ledger_core.witnessed import Witnessed
 
@@ -47,11 +45,6 @@ _GROUP_BYTES = 1024 * 1024
 _GROUP_ENTRIES = 256
 """Payloads are read a group at a time: so many entries, or fewer if they reach so many bytes."""
 _COMPRESSION_LEVEL = 1
-
-CSV_COLUMNS = (
-    "index", "received_at", "type", "author", "id", "made_at", "parts", "payload_bytes",
-    "leaf_hash",
-)  # fmt: skip
 
 README = """\
 This is an archive of a LedgerGrid ledger. It holds entries of a hash-chained Merkle log,
@@ -102,16 +95,21 @@ class Exporter:
         """Return the payload of the export's own record."""
         return msgspec.json.encode(Export(start, end or 0, recipient))
 
-    def export(self, start: int, end: int, export: Appended, reader: Standpoint) -> Iterator[bytes]:
+    def export(self, start: int, end: int, export: Appended, reader: Reader) -> Iterator[bytes]:
         """Yield the zip's bytes. ``export`` is the record that says this archive was made."""
-        with self._database.read() as tx:
-            head = store.read_head(tx, self._ledger.ledger_id)
         if not 0 <= start < end:
             raise MalformedError(f"[{start}, {end}) is no range of entries")
-        if end > head.size:
-            raise NotFoundError(f"the ledger has {head.size} entries, not {end}")
+        ledger_id, scope = self._ledger.ledger_id, range(start, end)
+        with self._database.read() as tx:
+            head = store.read_head(tx, ledger_id)
+            if end > head.size:
+                raise NotFoundError(f"the ledger has {head.size} entries, not {end}")
+            here = Standpoint(reader, self._constitution.read(tx))
+            behind = find_reach(tx, ledger_id, scope, head.size, here.constitution)
         reach("exporter.recorded")
-        return self._stream(start, end, self._choose_head(head, end), export, reader)
+        head = self._choose_head(head, behind.size)
+        altered = Altered(ledger_id, scope, head.size, here, frozenset(behind.later))
+        return self._stream(altered, head, export)
 
     def _choose_head(self, head: Head, end: int) -> Head:
         """Return the newest witnessed head that covers the range, or the newest; note its lines."""
@@ -132,27 +130,30 @@ class Exporter:
             return head
         return replace(head, size=handovers[0], root=root)
 
-    def _stream(
-        self, start: int, end: int, head: Head, export: Appended, reader: Standpoint
-    ) -> Iterator[bytes]:
-        with self._zip:  # Closed as well when the reader leaves in the middle.
-            yield from self._write(start, end, head, export, reader)
+    def _stream(self, altered: Altered, head: Head, export: Appended) -> Iterator[bytes]:
+        # Closed as well when the reader leaves in the middle.
+        with self._zip, closing(RegisterLines()) as register:
+            yield from self._write(altered, head, export, register)
         yield self._outlet.take()
 
     def _write(
-        self, start: int, end: int, head: Head, export: Appended, reader: Standpoint
+        self, altered: Altered, head: Head, export: Appended, register: RegisterLines
     ) -> Iterator[bytes]:
+        start, end = altered.scope.start, altered.scope.stop
         yield from self._add(archive.README, [README.encode()])
         with self._database.read() as tx:
             checkpoint = self._prover.checkpoint(tx, head) + self._cosignatures
         yield from self._add(archive.CHECKPOINT, [checkpoint])
         yield from self._add(archive.RANGE_PROOF, [self._range_proof(start, end, head.size)])
-        yield from self._add_context(start, head, reader)
-        yield from self._add_range(start, end, reader)
+        yield from self._add_context(altered, head)
+        yield from self._add_range(altered, register)
+        with self._database.read() as tx:
+            register.add(altered.list_later(tx))
+        yield from self._add(archive.REGISTER, register.chunks())
         for kind in registry.ALL:
             yield from self._add_schemas(kind.name)
         manifest = self._manifest(start, end, head, export)
-        yield from self._add(archive.REPORT, [_report(manifest)])
+        yield from self._add(archive.REPORT, [write_report(manifest, register)])
         raw = archive.format_manifest(
             msgspec.structs.replace(
                 manifest, files=tuple(sorted(self._files, key=lambda f: f.name))
@@ -187,12 +188,12 @@ class Exporter:
             hashes = tuple(self._prover.nodes(tx, size, nodes))
         return archive.format_range_proof(RangeProof(start, end, size, hashes))
 
-    def _add_context(self, start: int, head: Head, reader: Standpoint) -> Iterator[bytes]:
-        """Add the governance entries before the range and what is open there, with receipts."""
+    def _add_context(self, altered: Altered, head: Head) -> Iterator[bytes]:
+        """Add governance from before the range, what is open there, and what reaches into it."""
+        start, ledger_id = altered.scope.start, self._ledger.ledger_id
         with self._database.read() as tx:
-            ledger_id = self._ledger.ledger_id
-            indexes = {*assemblies.read_constitutional(tx, ledger_id, 0, start)}
-            indexes |= self._find_open(tx, start, reader)
+            indexes = {*assemblies.read_constitutional(tx, ledger_id, 0, start), *altered.later}
+            indexes |= self._find_open(tx, start, altered.reader)
         self._counts["context"] = len(indexes)
         for index in sorted(indexes):
             with self._database.read() as tx:
@@ -224,32 +225,39 @@ class Exporter:
     def _leaf(self, tx: Transaction, index: int) -> bytes:
         return store.read_leaves(tx, self._ledger.ledger_id, index, index + 1)[0]
 
-    def _add_range(self, start: int, end: int, reader: Standpoint) -> Iterator[bytes]:
-        with closing(_CsvRows()) as rows:
+    def _add_range(self, altered: Altered, register: RegisterLines) -> Iterator[bytes]:
+        start, end = altered.scope.start, altered.scope.stop
+        with closing(CsvRows()) as rows:
             first = archive.segment_of(start)
             for segment in range(first, end, limits.ARCHIVE_SEGMENT_ENTRIES):
                 stop = min(segment + limits.ARCHIVE_SEGMENT_ENTRIES, end)
-                yield from self._add_segment(segment, max(segment, start), stop, reader, rows)
+                stretch = range(max(segment, start), stop)
+                yield from self._add_segment(segment, stretch, altered, rows, register)
                 reach("exporter.streaming")
             yield from self._add(archive.CSV, rows.chunks())
 
     def _add_segment(
-        self, segment: int, start: int, stop: int, reader: Standpoint, rows: _CsvRows
+        self,
+        segment: int,
+        stretch: range,
+        altered: Altered,
+        rows: CsvRows,
+        register: RegisterLines,
     ) -> Iterator[bytes]:
         with self._database.read() as tx:
-            stored = store.read_entries(
-                tx, self._ledger.ledger_id, range(start, stop), with_payload=False
-            )
-        if len(stored) != stop - start:
-            raise IntegrityError(f"entries are missing between {start} and {stop - 1}")
-        seen = map(_see, stored)
-        entries = [entry for entry in seen if reader.sees(entry.subject)]
+            stored = store.read_entries(tx, self._ledger.ledger_id, stretch, with_payload=False)
+            if len(stored) != len(stretch):
+                first, last = stretch[0], stretch[-1]
+                raise IntegrityError(f"entries are missing between {first} and {last}")
+            seen = map(see, stored)
+            entries = [entry for entry in seen if altered.reader.sees(entry.subject)]
+            register.add(altered.list_changes(tx, entries))
         for entry in entries:
             self._by_type[entry.record.type] += 1
             rows.add(entry)
         self._counts["entries"] += len(stored)
         yield from self._add_leaves(segment, stored, {entry.index for entry in entries})
-        yield from self._add(archive.payloads_name(segment), self._frames(entries, reader))
+        yield from self._add(archive.payloads_name(segment), self._frames(entries, altered))
 
     def _add_leaves(
         self, segment: int, stored: Sequence[SealedEntry], shown: Set[int]
@@ -262,19 +270,13 @@ class Exporter:
             self._counts["entries_withheld"] += len(withheld)
             yield from self._add(archive.withheld_name(segment), [b"".join(withheld)])
 
-    def _frames(self, entries: Iterable[_Entry], reader: Standpoint) -> Iterator[bytes]:
+    def _frames(self, entries: Iterable[Entry], altered: Altered) -> Iterator[bytes]:
         for group in _groups(entries):
-            wanted = {
-                entry.index: {
-                    name: ref
-                    for name, ref in entry.record.payload.items()
-                    if reader.sees_part(entry.subject, name)
-                }
-                for entry in group
-            }
-            numbers = [index for index, parts in wanted.items() if parts]
-            names = sorted({name for parts in wanted.values() for name in parts})
             with self._database.read() as tx:
+                altered.look(tx, group)
+                wanted = {each.index: dict(_wanted(each, altered)) for each in group}
+                numbers = [index for index, parts in wanted.items() if parts]
+                names = sorted({name for parts in wanted.values() for name in parts})
                 stored = store.read_parts(tx, self._ledger.ledger_id, numbers, names)
                 erased = find_erased(
                     tx,
@@ -283,20 +285,30 @@ class Exporter:
                     [(entry.place, wanted[entry.index]) for entry in group],
                 )
             opened = self._payloads.open(stored, wanted, erased)
-            frames = [f for each in group for f in self._entry_frames(each, opened[each.index])]
+            frames = (
+                frame for each in group for frame in self._entry_frames(each, opened, altered)
+            )
             yield b"".join(frames)
 
-    def _entry_frames(self, entry: _Entry, shown: Opened) -> Iterator[bytes]:
+    def _entry_frames(
+        self, entry: Entry, opened: Mapping[int, Opened], altered: Altered
+    ) -> Iterator[bytes]:
+        shown = opened[entry.index]
         for name in sorted(entry.record.payload):
             part = shown.get(name)
-            if part is None:
-                self._counts["withheld"] += 1
-                yield archive.format_frame(Frame(entry.index, name, None))
-            elif isinstance(part, Part):
+            if isinstance(part, Part):
                 self._counts["present"] += 1
                 yield archive.format_frame(Frame(entry.index, name, part))
-            # A part that is gone makes no frame: the verifier finds the order that erased it, or
-            # must call it missing.
+            elif isinstance(part, Erased):
+                message = f"{name} of entry {entry.index} was erased while this archive was made"
+                raise NotFoundError(f"{message}: export again")
+            elif altered.is_erased(entry, name):
+                self._counts["erased"] += 1
+            elif part is None:
+                is_redacted = altered.reader.sees_part(entry.subject, name)
+                self._counts["redacted" if is_redacted else "withheld"] += 1
+                yield archive.format_frame(Frame(entry.index, name, None, is_redacted))
+            # A part that is gone makes no frame: the verifier must call it missing.
 
     def _add_schemas(self, type_name: str) -> Iterator[bytes]:
         for part, schema in registry.json_schemas(type_name).items():
@@ -318,6 +330,8 @@ class Exporter:
                 parts_withheld=self._counts["withheld"],
                 by_type=dict(sorted(self._by_type.items())),
                 entries_withheld=self._counts["entries_withheld"],
+                parts_redacted=self._counts["redacted"],
+                parts_erased=self._counts["erased"],
             ),
             exported_by=ids.format_key(self._operator.public_key),
             exported_at=format_time(self._clock()),
@@ -328,7 +342,7 @@ class Exporter:
 
 def _context_frames(entry: SealedEntry) -> Iterator[Frame]:
     """Show the parts of governance; what a proposal says is not needed to count its voices."""
-    record = _see(entry).record
+    record = see(entry).record
     if not registry.find_type(record.type).is_governance:
         yield from (Frame(entry.index, name, None) for name in sorted(record.payload))
         return
@@ -354,56 +368,18 @@ class _Outlet(io.RawIOBase):
         return taken
 
 
-class _Record(msgspec.Struct, frozen=True):
-    """What the exporter needs of a record. It was checked in full when it was admitted."""
-
-    type: str
-    author: str
-    id: str
-    made_at: str
-    payload: dict[str, PartRef] = {}
-    parties: tuple[str, ...] = ()
+def _wanted(entry: Entry, altered: Altered) -> Iterator[tuple[str, PartRef]]:
+    """Yield the parts that the reader is to be shown."""
+    for name, ref in entry.record.payload.items():
+        veil = altered.veil(entry, name)
+        is_seen = altered.reader.sees_part(entry.subject, name, veil)
+        if is_seen and not altered.is_erased(entry, name):
+            yield name, ref
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """An entry whose leaf hash has been checked."""
-
-    index: int
-    leaf_hash: bytes
-    received_at: str
-    record: _Record
-    payload_bytes: int
-
-    @property
-    def place(self) -> Place:
-        record = self.record
-        received_at = parse_time(self.received_at)
-        return Place(self.index, self.leaf_hash, record.type, record.author, received_at)
-
-    @property
-    def subject(self) -> Subject:
-        record = self.record
-        return Subject(self.index, record.type, record.author, record.parties)
-
-
-_RECORD = msgspec.json.Decoder(_Record)
-
-
-def _see(entry: SealedEntry) -> _Entry:
-    if tree.leaf_hash(entry.leaf) != entry.leaf_hash:
-        raise IntegrityError(f"entry {entry.index} lost its leaf hash", index=entry.index)
-    received_at, raw = look_into(entry.leaf)
-    try:
-        record = _RECORD.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
-    size = sum([part.size for part in record.payload.values()])
-    return _Entry(entry.index, entry.leaf_hash, received_at, record, size)
-
-
-def _groups(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+def _groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """Cut entries into groups whose payloads are held at once."""
-    group: list[_Entry] = []
+    group: list[Entry] = []
     size = 0
     for entry in entries:
         group.append(entry)
@@ -413,53 +389,3 @@ def _groups(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
             group, size = [], 0
     if group:
         yield group
-
-
-class _CsvRows:
-    """The rows of entries.csv, kept in a temporary file until their turn in the zip."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(CSV_COLUMNS)
-
-    def add(self, entry: _Entry) -> None:
-        record = entry.record
-        self._writer.writerow(
-            (
-                entry.index,
-                entry.received_at,
-                record.type,
-                record.author,
-                record.id,
-                record.made_at,
-                " ".join(sorted(record.payload)),
-                entry.payload_bytes,
-                ids.format_digest(entry.leaf_hash),
-            )
-        )
-
-    def chunks(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        while chunk := self._file.read(1 << 16):
-            yield chunk.encode()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _report(manifest: Manifest) -> bytes:
-    """Return a page for people; it claims nothing that the verifier does not check."""
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{count}</td></tr>"
-        for name, count in manifest.counts.by_type.items()
-    )
-    scope = manifest.scope
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<title>LedgerGrid archive</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:50rem;margin:3rem auto;padding:0 1rem}}</style>
-<h1>Archive of {html.escape(manifest.origin)}</h1>
-<p>Entries {scope.start} to {scope.end - 1} of {scope.size}, exported {manifest.exported_at}.</p>
-<p>This page is the exporter's claim. Verify the archive before you rely on it.</p>
-<table><tr><th>Record type</th><th>Entries</th></tr>{rows}</table>
-""".encode()

@@ -44,7 +44,7 @@ from ledger_core.policy.effects import Effect
 from ledger_core.policy.epochs import origin_at
 from ledger_core.policy.erasing import seal_done
 from ledger_core.policy.proposals import Proposal, Ruling
-from ledger_core.policy.visibility import OPERATOR, Reader, Standpoint
+from ledger_core.policy.visibility import OPERATOR, Reader
 from ledger_core.prover import ConsistencyProof, InclusionProof, Prover
 from ledger_core.records.model import JSON, decode_part
 from ledger_core.records.types.anchor import Anchor
@@ -403,7 +403,7 @@ class Ledger:
         )
         end = end or export.index + 1
         self._await_witnesses(end)
-        return exporter.export(start, end, export, Standpoint(reader, self.constitution()))
+        return exporter.export(start, end, export, reader)
 
     def _record_export(self, start: int, end: int | None, recipient: str) -> Appended:
         """Record an export. A closed ledger takes no record: its last entry stands for it."""

@@ -65,6 +65,8 @@ ARCHIVE_SEGMENT_ENTRIES: Final = 2_048
 ARCHIVE_FILES: Final = 1_000_000
 ARCHIVE_NAME_CHARS: Final = 200
 ARCHIVE_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+ARCHIVE_REGISTER_BYTES: Final = 256 * 1024 * 1024
+"""A million and more changed entries; whoever verifies holds their indexes."""
 
 RULE_VOICES: Final = 256
 RULE_NODES: Final = 512

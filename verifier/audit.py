@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import secrets
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from ledger_core.errors import MalformedError, SignatureError
 from ledger_core.formats import archive
 from ledger_core.formats.archive import File, Manifest, RangeProof
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint
+from ledger_core.formats.mutations import Mutation
 from ledger_core.formats.note import parse_note
 from ledger_core.formats.receipt import parse_receipt
 from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy
@@ -30,6 +31,8 @@ from verifier.epochs import OpenedEpoch, check_followed, note_lost
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
 from verifier.governance import Stamps
+from verifier.parts import Parts
+from verifier.register import Register
 from verifier.repeats import Repeats
 from verifier.segments import Frames, Task, check_files, damage, look_inside, meant_for
 from verifier.streams import Streams
@@ -74,6 +77,12 @@ class Verdict:
     epochs: tuple[OpenedEpoch, ...] = ()
     not_judged: int = 0
     """Entries that speak of proposals which the archive does not show."""
+    changes_not_judged: int = 0
+    """Changes of entries which it does not show."""
+    later: int = 0
+    """Entries shown for context from behind the range."""
+    register: list[Mutation] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
     counters_not_judged: int = 0
     """Evidence of a number given twice, whose first entry the archive does not show."""
     has_counters: bool = False
@@ -130,10 +139,15 @@ class Audit:
         signed, checkpoint = self._read_checkpoint(manifest)
         proof = self._read_range_proof(manifest)
         evidence = Evidence(self._options.evidence, proof)
-        with Repeats() as repeats, Streams() as streams:
-            whole = Whole(self._findings, repeats, streams, evidence)
-            self._check_context(manifest, signed, whole, evidence)
-            self._check_segments(manifest, proof, whole, evidence)
+        register = self._read_register()
+        with Repeats() as repeats, Streams() as streams, Parts() as parts:
+            whole = Whole(self._findings, repeats, streams, parts, evidence)
+            earlier, later = self._list_context(manifest)
+            self._check_context(manifest, signed, whole, evidence, earlier)
+            self._check_segments(manifest, proof, whole, evidence, register)
+            whole.governance.finish(manifest.scope.end, self._findings)
+            self._check_context(manifest, signed, whole, evidence, later)
+            self._check_changes(whole, checkpoint, register)
             self._ran(9)
             for finding in (*repeats.findings(), *streams.findings(manifest.scope.end)):
                 self._findings.add(finding)
@@ -174,6 +188,7 @@ class Audit:
             "context/",
             archive.CHECKPOINT,
             archive.RANGE_PROOF,
+            archive.REGISTER,
         )
         others = [file for name, file in self._files.items() if not name.startswith(used)]
         self._large = [file for file in others if file.size > SMALL_BYTES]
@@ -201,6 +216,13 @@ class Audit:
         self._findings.attempt(checks.check_checkpoint, checkpoint, manifest)
         return signed, checkpoint
 
+    def _read_register(self) -> Register:
+        try:
+            return Register(self._source, self._files.get(archive.REGISTER))
+        except reading.DamagedError as error:
+            self._findings.add(damage(error))
+            return Register(self._source, None)
+
     def _read_range_proof(self, manifest: Manifest) -> RangeProof:
         proof = archive.parse_range_proof(self._read(archive.RANGE_PROOF, SMALL_BYTES))
         self._ran(7)
@@ -209,12 +231,24 @@ class Audit:
 
     # --- entries -------------------------------------------------------------------
 
+    def _list_context(self, manifest: Manifest) -> tuple[list[tuple[int, str]], ...]:
+        """Return index and name of entries shown for context: before the range, and behind it."""
+        names = sorted(name for name in self._files if name.endswith(".entry"))
+        found = [(checks.find_context_index(name, manifest), name) for name in names]
+        start = manifest.scope.start
+        earlier = [each for each in found if each[0] < start]
+        return earlier, [each for each in found if each[0] >= start]
+
     def _check_context(
-        self, manifest: Manifest, signed: bytes, whole: Whole, evidence: Evidence
+        self,
+        manifest: Manifest,
+        signed: bytes,
+        whole: Whole,
+        evidence: Evidence,
+        context: Iterable[tuple[int, str]],
     ) -> None:
         """Check 12, and 5, 6, 8, 10 and 11 for each entry shown for context."""
-        for name in sorted(name for name in self._files if name.endswith(".entry")):
-            index = checks.find_context_index(name, manifest)
+        for index, name in context:
             self._ran(12)
             leaf = self._read(name, limits.ENTRY_BYTES)
             leaf_hash = tree.leaf_hash(leaf)
@@ -241,11 +275,16 @@ class Audit:
             whole.add_context(index, entry.header, stamps, totals)
 
     def _check_segments(
-        self, manifest: Manifest, proof: RangeProof, whole: Whole, evidence: Evidence
+        self,
+        manifest: Manifest,
+        proof: RangeProof,
+        whole: Whole,
+        evidence: Evidence,
+        register: Register,
     ) -> None:
         self._ran(5, 6, 8, 10, 11, 16)
         whole.start(proof)
-        tasks = list(self._tasks(manifest, evidence))
+        tasks = list(self._tasks(manifest, evidence, register))
         total = manifest.scope.end - manifest.scope.start
         options = self._options
         for outcome in run_tasks(options.archive, self._source, self._large, tasks, options.jobs):
@@ -256,7 +295,7 @@ class Audit:
             self._tell(whole.entries, total)
         self._verdict.entries = whole.entries
 
-    def _tasks(self, manifest: Manifest, evidence: Evidence) -> Iterator[Task]:
+    def _tasks(self, manifest: Manifest, evidence: Evidence, register: Register) -> Iterator[Task]:
         scope, width = manifest.scope, limits.ARCHIVE_SEGMENT_ENTRIES
         for first in range(archive.segment_of(scope.start), scope.end, width):
             start, end = max(first, scope.start), min(first + width, scope.end)
@@ -269,9 +308,24 @@ class Audit:
                 withheld=self._files.get(archive.withheld_name(first)),
                 spreader=self._spreader,
                 wants_leaves=evidence.wants(start, end),
+                watched=register.targets(start, end),
             )
 
     # --- what needs the whole ------------------------------------------------------
+
+    def _check_changes(self, whole: Whole, checkpoint: Checkpoint, register: Register) -> None:
+        """Check 17's sum, 18, and the rest of 11: what may be hidden or gone by now."""
+        verdict, governance = self._verdict, whole.governance
+        whole.judge_parts(checkpoint.size)
+        self._ran(17)
+        if register.is_there:
+            self._ran(18)
+        expected = list(governance.expected_register())
+        for finding in register.compare(expected):
+            self._findings.add(finding)
+        verdict.register = [each.line for each in expected]
+        verdict.changes_not_judged = governance.changes.not_judged
+        verdict.later = whole.later
 
     def _check_whole(
         self, manifest: Manifest, proof: RangeProof, checkpoint: Checkpoint, whole: Whole
@@ -279,7 +333,6 @@ class Audit:
         """Check 7's root, 10's charter, 2's exporter, 13 and the end of 16."""
         self._ran(13)
         governance = whole.governance
-        governance.finish(manifest.scope.end, self._findings)
         verdict = self._verdict
         verdict.charter, verdict.members = whole.charter, len(governance.constitution.members)
         verdict.proposals = dict(governance.verdicts())
@@ -293,6 +346,7 @@ class Audit:
         attempt(checks.check_charter, whole.charter, manifest, pinned)
         attempt(checks.check_exporter, manifest, keys)
         attempt(checks.check_counts, manifest, whole.counts())
+        verdict.parts = whole.count_parts()
         attempt(checks.check_origins, manifest, governance.constitution.origins)
 
     def _check_trust(self, signed: bytes, checkpoint: Checkpoint, whole: Whole) -> None:

@@ -15,10 +15,9 @@ from typing import NoReturn
 
 from ledger_core import clock, ids, limits
 from ledger_core.errors import (
-    CommitmentError,
     MalformedError,
-    PayloadError,
     ProofError,
+    RefusedError,
     SignatureError,
     StandingError,
     UnknownTypeError,
@@ -31,13 +30,13 @@ from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint, verify_
 from ledger_core.formats.entry import Entry, Header
 from ledger_core.formats.note import parse_note
 from ledger_core.formats.receipt import Receipt, check_receipt
-from ledger_core.formats.record import Part, Record, SignedRecord
+from ledger_core.formats.record import Record, SignedRecord
 from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle import tree
 from ledger_core.policy.assembly import Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
-from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
+from ledger_core.records.model import RecordType
 from ledger_core.records.registry import find_type
 from verifier.evidence import Kept
 from verifier.findings import Finding, Level, Likely, Refuted
@@ -119,10 +118,11 @@ def _check_origins(manifest: Manifest) -> None:
 
 
 def find_context_index(name: str, manifest: Manifest) -> int:
-    """1: a context entry lies where the format puts it, before the scope."""
-    index = _index_in(name.partition("/")[2])
-    if name != archive.context_name(index, "entry") or index >= manifest.scope.start:
-        raise MalformedError(f"{name} is not an entry before the manifest's scope")
+    """1: a context entry lies where the format puts it, before the scope or behind it."""
+    index, scope = _index_in(name.partition("/")[2]), manifest.scope
+    is_outside = index < scope.start or scope.end <= index < scope.size
+    if name != archive.context_name(index, "entry") or not is_outside:
+        raise MalformedError(f"{name} is not an entry outside the manifest's scope")
     return index
 
 
@@ -255,7 +255,7 @@ def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoin
         refute(7, "root", expected, found, Likely.EDITED)
 
 
-# --- 8 records, 9 ids, 10 standing, 11 payloads --------------------------------------
+# --- 8 records, 9 ids, 10 standing, 16 agreement --------------------------------------
 
 
 def check_record(index: int, raw: bytes, signature: bytes, meant_for: tuple[str, ...]) -> Record:
@@ -321,13 +321,13 @@ def _class_of(key: KeyStanding | None, *, stood: bool) -> Likely:
     return Likely.NO_ROLE if key is not None and stood else Likely.UNREGISTERED
 
 
-def refute_change(index: int, error: StandingError) -> NoReturn:
+def refute_change(index: int, error: RefusedError) -> NoReturn:
     """10: a change to the constitution is one that may be, by one who may."""
     likely = Likely.BAD_PAYLOAD
     refute(10, "governance", "a change that may be", error, likely, index=index)
 
 
-def refute_agreement(index: int, kind: RecordType, error: StandingError) -> NoReturn:
+def refute_agreement(index: int, kind: RecordType, error: RefusedError) -> NoReturn:
     """16: what is said of a proposal, and how it ends, is what the rules say."""
     refute(16, kind.name, "what the agreement's rules allow", error, Likely.STATUS, index=index)
 
@@ -335,50 +335,6 @@ def refute_agreement(index: int, kind: RecordType, error: StandingError) -> NoRe
 def refute_due(index: int, due: Due) -> NoReturn:
     """16: an outcome or evidence follows at once on the entry that brings it about."""
     refute(16, due_type(due).name, due, "another entry, or none", Likely.STATUS, index=index)
-
-
-def check_parts(
-    index: int, kind: RecordType, record: Record, parts: Mapping[str, Part | None]
-) -> None:
-    """11: each part the record commits to is present or withheld (None), and nothing else."""
-    if parts.keys() != record.payload.keys():
-        _name_part(index, record, parts)
-    if kind.is_governance and None in parts.values():
-        refute(11, "payload", "governance, always shown", "withheld", Likely.WITHHELD, index=index)
-
-
-def _name_part(index: int, record: Record, parts: Mapping[str, Part | None]) -> None:
-    for name in record.payload:
-        if name not in parts:
-            found = "missing: neither there nor withheld"
-            refute(11, f"part {name}", "a frame", found, Likely.MISSING_PAYLOAD, index=index)
-    for name in parts:
-        if name not in record.payload:
-            found = "a part no record commits to"
-            refute(11, f"part {name}", "no frame", found, Likely.REPLACED_PAYLOAD, index=index)
-
-
-def check_payload(
-    index: int, kind: RecordType, record: Record, shown: Mapping[str, Part]
-) -> Payload | None:
-    """11: parts shown match commitments, schemas and the type's rule; None if some are withheld."""
-    try:
-        if len(shown) == len(record.payload):
-            return decode_payload(kind, record, shown)
-        for name, part in shown.items():
-            _check_lone_part(kind, record, name, part)
-    except CommitmentError as error:
-        found = f"mismatch: {error}"
-        refute(11, "payload", "what is committed to", found, Likely.REPLACED_PAYLOAD, index=index)
-    except PayloadError as error:
-        refute(11, "payload", f"a payload of {kind.name}", error, Likely.BAD_PAYLOAD, index=index)
-    return None
-
-
-def _check_lone_part(kind: RecordType, record: Record, name: str, part: Part) -> None:
-    """Check all that can be said of a part whose siblings are withheld: not the type's rule."""
-    records.check_part(name, record.payload[name], part)
-    decode_part(kind, name, record.payload[name].media_type, part.data)
 
 
 # --- 12 context, 13 counts, 14 evidence, 15 witnesses --------------------------------
@@ -398,10 +354,16 @@ def check_context(index: int, receipt: Receipt, leaf: bytes, signed: bytes) -> N
         refute(12, "tlog-proof", "a proof of this entry", error, Likely.EDITED, index=index)
 
 
+_COUNTED = (
+    "entries", "entries_withheld", "context", "parts_present", "parts_withheld",
+    "parts_redacted", "parts_erased",
+)  # fmt: skip
+
+
 def check_counts(manifest: Manifest, found: archive.Counts) -> None:
     """13: what was found is what the manifest counts."""
     claimed = manifest.counts
-    for field in ("entries", "entries_withheld", "context", "parts_present", "parts_withheld"):
+    for field in _COUNTED:
         expected, got = getattr(claimed, field), getattr(found, field)
         if expected != got:
             refute(13, f"counts.{field}", expected, got, Likely.CLAIM)

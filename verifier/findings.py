@@ -41,12 +41,14 @@ CLAIMS: Final = {
     8: Claim("records", "Every record is canonical, for this ledger, signed by its author."),
     9: Claim("ids", "No two records have the same id."),
     10: Claim("standing", "Every author's key stood, with a role for the type, at that index."),
-    11: Claim("payloads", "Every payload part shown is what its record commits to."),
+    11: Claim("payloads", "Every payload part is what its record commits to, hidden or erased."),
     12: Claim("context", "Every earlier entry shown for context is proved in the same tree."),
     13: Claim("counts", "What was found is what the manifest counts."),
     14: Claim("evidence", "Receipts and checkpoints kept by others agree with this archive."),
     15: Claim("witnesses", "The trust policy's quorum of witnesses cosigned the checkpoint."),
     16: Claim("agreement", "Every proposal ended as those concerned agreed, once and at once."),
+    17: Claim("changes", "Every change of an entry was allowed, and possible as things stood."),
+    18: Claim("register", "The mutation register lists the changes there were, and no others."),
 }
 
 
@@ -62,6 +64,8 @@ class Likely(StrEnum):
     BAD_PAYLOAD = "written by a service that does not check its input"
     WITHHELD = "withheld although everyone needs it"
     MISSING_PAYLOAD = "payload removed without being declared"
+    KEPT = "kept by an exporter although it was erased"
+    NOT_ALLOWED = "change that was not allowed, or not possible"
     UNREGISTERED = "unregistered or revoked author"
     STATUS = "outcome forged or held back"
     NO_ROLE = "author without a role for this type of record"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from ledger_core.errors import DanglingReferenceError, StandingError
+from ledger_core.errors import DanglingReferenceError, RefusedError, StandingError
 from ledger_core.formats.checkpoint import Checkpoint
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import LogKey, parse_vkey
@@ -21,6 +21,7 @@ from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, is_speech, named_proposals, replay
 from ledger_core.policy.changes import read_change
 from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.mutations import is_listed
 from ledger_core.policy.visibility import check_parties, is_party_at
 from ledger_core.records.model import Payload
 from ledger_core.records.registry import find_type
@@ -28,12 +29,18 @@ from ledger_core.records.types.bundle import Bundle
 from ledger_core.records.types.charter import Charter
 from ledger_core.records.types.epoch import Epoch
 from ledger_core.records.types.equivocation import Equivocation
+from ledger_core.records.types.erasure_done import ErasureDone
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
 from ledger_core.records.types.withdrawal import Withdrawal
-from verifier import checks
+from verifier import checks, contents
+from verifier.changes import Changes
 from verifier.epochs import OpenedEpoch, check_fork, describe_epoch
 from verifier.findings import Findings, Likely, Refuted
+from verifier.register import Expected
+
+_NOT_RECALLED = (Withdrawal, Equivocation, ErasureDone)
+"""What from before the range is about something that is not shown."""
 
 Authors = Mapping[tuple[str, str], "array[int]"]
 """Rising indexes of entries by (author, type)."""
@@ -41,12 +48,13 @@ Authors = Mapping[tuple[str, str], "array[int]"]
 
 @dataclass(frozen=True)
 class Decree:
-    """One governance entry: who wrote it, and its decoded payload."""
+    """One governance entry: who wrote it, and its decoded payload. Or an amendment."""
 
     index: int
     author: str
     type: str
     payload: Payload
+    amends: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,15 +70,27 @@ class Stamps:
         ends = range(HASH_BYTES, len(self.leaf_hashes) + 1, HASH_BYTES)
         return [self.leaf_hashes[end - HASH_BYTES : end] for end in ends]
 
-    def act(self, index: int, author: str, type_name: str, payload: Payload) -> Act:
+    def act(
+        self,
+        index: int,
+        author: str,
+        type_name: str,
+        payload: Payload,
+        amends: str | None = None,
+    ) -> Act:
         """Return the entry as governance looks at it.
 
         Of a segment that is not whole nobody knows places and times; that has been found (5).
         """
         at, kind = index - self.start, find_type(type_name)
         if not 0 <= at < len(self.times):
-            return Act(index, b"", 0, kind, author, payload)
-        return Act(index, self.leaf_hash(index), self.times[at], kind, author, payload)
+            return Act(index, b"", 0, kind, author, payload, amends)
+        return Act(index, self.leaf_hash(index), self.times[at], kind, author, payload, amends)
+
+    def time(self, index: int) -> int:
+        """Return a time received, 0 where nobody knows it."""
+        at = index - self.start
+        return self.times[at] if 0 <= at < len(self.times) else 0
 
     def leaf_hash(self, index: int) -> bytes:
         at = (index - self.start) * HASH_BYTES
@@ -90,7 +110,8 @@ class Governance:
         self.charter: Charter | None = None
         self.equivocations = self.not_judged = 0
         self.epochs: list[OpenedEpoch] = []
-        self._assembly = Assembly(Constitution(), {})
+        self.changes = Changes()
+        self._assembly = Assembly(Constitution(), {}, self.changes.effects)
         self._due_at = 0
         self._is_partial = False
 
@@ -165,6 +186,10 @@ class Governance:
                 is_so = findings.attempt(check_fork, each.index, each.statement, root)
                 self.epochs[place] = replace(each, is_on_fork=is_so)
 
+    def expected_register(self) -> Iterator[Expected]:
+        """Yield the lines of the mutation register as the entries have them (18)."""
+        return self.changes.expected(self._assembly)
+
     def verdicts(self) -> Counter[str]:
         """Count proposals by how they ended."""
         return Counter(each.verdict or "open" for each in self._assembly.proposals.values())
@@ -214,7 +239,7 @@ class Governance:
                 ended = proposals.pop(each, None)
                 for part in ended.parts if ended is not None else ():
                     proposals.pop(part, None)
-        elif not isinstance(body, (Withdrawal, Equivocation)) and not _asks_for_a_change(act):
+        elif not isinstance(body, _NOT_RECALLED) and not _asks_for_a_change(act):
             self._judge_and_take(act)
 
     def _replay(self, act: Act) -> None:
@@ -240,6 +265,36 @@ class Governance:
         for index in indexes:
             _check_party(index, party, self.constitution)
 
+    # --- behind the range --------------------------------------------------------
+
+    def replay_later(self, decrees: Iterable[Decree], stamps: Stamps, findings: Findings) -> None:
+        """Take entries from behind the range: changes that reach into it, and what made them so."""
+        self._is_partial = True
+        self._assembly.due.clear()
+        for each in (decree for decree in decrees if decree.amends is None):
+            act = stamps.act(each.index, each.author, each.type, each.payload)
+            try:
+                checks.check_author(act.index, act.author, self.constitution, act.kind)
+                self._take_later(act)
+            except Refuted as refuted:
+                findings.add(refuted.finding)
+            self._note(act)
+
+    def _take_later(self, act: Act) -> None:
+        assembly, changes = self._assembly, self.changes
+        change = read_change(act.kind, act.payload, act.amends)
+        if change is not None:
+            changes.tell(act)
+            changes.take(assembly, act, change, is_partial=True)
+            changes.assume_open(assembly, act.leaf_hash)
+        elif isinstance(act.payload["body"], Bundle | Outcome):
+            self._take_unseen(act)
+        elif is_listed(act.kind.name):
+            changes.tell(act)
+            self._judge_and_take(act)
+        else:
+            self._replay(act)
+
     # --- the range ---------------------------------------------------------------
 
     def replay(
@@ -257,12 +312,13 @@ class Governance:
             if type_name not in waiting and not find_type(type_name).is_governance:
                 findings.attempt(self._judge, author, type_name, indexes)
 
-    def _may_wait(self, decrees: Iterable[Decree]) -> set[str]:
-        """Return the types that are under a policy at some place of this stretch."""
+    def _may_wait(self, decrees: Sequence[Decree]) -> set[str]:
+        """Return the types that are amended, or under a policy, at some place of this stretch."""
         constitution = self.constitution
         changes = [decree.payload.get("body") for decree in decrees]
         changes += [each.payload.get("body") for each in constitution.waiting.values()]
         found = set(constitution.governing)
+        found.update(decree.type for decree in decrees if decree.amends is not None)
         for change in changes:
             if isinstance(change, SetPolicy):
                 found.update(change.policy.governs)
@@ -271,17 +327,22 @@ class Governance:
         return found
 
     def _acts(
-        self, decrees: Iterable[Decree], authors: Authors, stamps: Stamps, waiting: set[str]
+        self, decrees: Sequence[Decree], authors: Authors, stamps: Stamps, waiting: set[str]
     ) -> Iterator[Act]:
         """Yield in order the entries that governance has to look at one by one."""
-        acts = [stamps.act(each.index, each.author, each.type, each.payload) for each in decrees]
+        acts = [stamps.act(d.index, d.author, d.type, d.payload, d.amends) for d in decrees]
+        amending = {decree.index for decree in decrees if decree.amends is not None}
         for (author, type_name), indexes in authors.items():
             if type_name in waiting and not find_type(type_name).is_governance:
-                acts += [stamps.act(index, author, type_name, {}) for index in indexes]
+                others = (index for index in indexes if index not in amending)
+                acts += [stamps.act(index, author, type_name, {}) for index in others]
         yield from sorted(acts, key=lambda act: act.index)
 
     def _take(self, act: Act) -> None:
         assembly = self._assembly
+        change = read_change(act.kind, act.payload, act.amends)
+        if change is not None or is_listed(act.kind.name):
+            self.changes.tell(act)
         if assembly.due and act.index != self._due_at:
             self.check_due()
         checks.check_author(act.index, act.author, self.constitution, act.kind)
@@ -290,35 +351,49 @@ class Governance:
             self._due_at += bool(assembly.due)
             return
         if self._is_of_something_unseen(act):
-            self.not_judged += 1
-            if isinstance(act.payload.get("body"), Outcome):
-                self._replay(act)
-            return
-        self._judge_and_take(act)
+            self._take_unseen(act)
+        elif change is not None and not assembly.due:
+            self.changes.take(assembly, act, change, is_partial=self._is_partial)
+            self._due_at = act.index + 1
+        else:
+            self._judge_and_take(act)
 
     def _judge_and_take(self, act: Act) -> None:
         assembly = self._assembly
         try:
             policy = assembly.check(act)
-        except StandingError as error:
+        except RefusedError as error:
             is_agreement = bool(assembly.due) or is_speech(act.kind)
             assembly.due.clear()
             if is_agreement:
                 checks.refute_agreement(act.index, act.kind, error)
+            if is_listed(act.kind.name):
+                contents.refute_alteration(act.index, act.kind, error)
             checks.refute_change(act.index, error)
         assembly.take(act, policy)
         self._due_at = act.index + 1
+
+    def _take_unseen(self, act: Act) -> None:
+        """Take from the log what it says of proposals that are not shown, as far as it matters."""
+        self.not_judged += 1
+        self.changes.assumed.add(act.leaf_hash)
+        if isinstance(act.payload.get("body"), Bundle | Outcome):
+            self._replay(act)
+            self.changes.assume(self._assembly, act)
 
     def _is_of_something_unseen(self, act: Act) -> bool:
         """Say whether an entry speaks of what the archive does not show.
 
         That is a proposal from before the range or withheld, or endorsements of such a one.
         """
-        known = self._assembly.proposals
-        if isinstance(act.payload.get("body"), Equivocation) and not self._assembly.due:
+        known, assumed = self._assembly.proposals, self.changes.assumed
+        body = act.payload.get("body")
+        if isinstance(body, Equivocation) and not self._assembly.due:
             return self._is_partial
+        if isinstance(body, ErasureDone):
+            return self._is_partial and self.changes.is_unseen(body)
         named = named_proposals(act.kind, act.payload)
-        return self._is_partial and any(each not in known for each in named)
+        return self._is_partial and any(each not in known or each in assumed for each in named)
 
     def check_due(self) -> None:
         """16: what had to follow an entry did follow; raises for what is still due."""

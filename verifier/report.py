@@ -11,6 +11,7 @@ from typing import Any, Final
 import jinja2
 import msgspec
 
+from ledger_core.formats.archive import Counts, Manifest, Scope
 from verifier.audit import Options, Verdict
 from verifier.epochs import OpenedEpoch
 from verifier.findings import CLAIMS, Finding, shown
@@ -21,6 +22,10 @@ LEVELS: Final = {
     "L1": "signed by a log you trust",
     "L2": "signed by a log you trust, and cosigned by a quorum of the witnesses you trust",
 }
+LINES_KEPT: Final = 1_000
+LINES_SHOWN: Final = 20
+"""Lines of the mutation register in the report, and those of them on a terminal."""
+
 PASS, INTEGRITY, EVIDENCE, MALFORMED, USAGE = range(5)
 _WORDS: Final = {PASS: "pass", INTEGRITY: "fail", EVIDENCE: "insufficient", MALFORMED: "malformed"}
 
@@ -48,44 +53,77 @@ def not_proven(verdict: Verdict, options: Options) -> list[str]:
     if not verdict.is_witnessed:
         gaps.append("that others saw the same log: no quorum of witnesses was met")
     if verdict.manifest is not None:
-        scope, counts = verdict.manifest.scope, verdict.manifest.counts
-        if scope.start:
-            gaps.append(
-                f"that the governance entries shown from before entry {scope.start} are all there "
-                "were: a revocation could have been left out"
-            )
-            gaps.append(
-                "that changes of members, policies and keys before the range had their quorum"
-            )
-        for each in verdict.epochs:
-            if not each.is_on_fork:
-                gaps.append(
-                    f"that the epoch of entry {each.index} begins on the tree which its log's "
-                    "key before signed: its fork is not shown"
-                )
-        if verdict.not_judged:
-            gaps.append(
-                f"what {verdict.not_judged} entries say of proposals that are not shown: "
-                "whether these ended as agreed"
-            )
-        if verdict.counters_not_judged:
-            gaps.append(
-                f"what {verdict.counters_not_judged} entries say of numbers given twice: the first "
-                "entry with the number is not shown"
-            )
-        if verdict.has_counters and (scope.start or counts.entries_withheld):
-            gaps.append("that no number of a stream was given before, by an entry not shown")
-        if (scope.start, scope.end) != (0, scope.size):
-            gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
-        if counts.entries_withheld:
-            gaps.append(
-                f"what {counts.entries_withheld} withheld entries are: only that they are in "
-                "the log, and where; a revocation or a change of members could be among them"
-            )
-        if counts.parts_withheld:
-            gaps.append(f"what {counts.parts_withheld} withheld payload parts say")
+        gaps += _gaps_of_range(verdict, verdict.manifest.scope)
+        gaps += _gaps_of_unseen(verdict, verdict.manifest)
+        gaps += _gaps_of_hidden(verdict.manifest.counts)
     if not options.evidence:
         gaps.append("that receipts others hold agree: none was given")
+    return gaps
+
+
+def _gaps_of_range(verdict: Verdict, scope: Scope) -> list[str]:
+    gaps: list[str] = []
+    if scope.start:
+        gaps.append(
+            f"that the governance entries shown from before entry {scope.start} are all there "
+            "were: a revocation could have been left out"
+        )
+        gaps.append("that changes of members, policies and keys before the range had their quorum")
+    for each in verdict.epochs:
+        if not each.is_on_fork:
+            gaps.append(
+                f"that the epoch of entry {each.index} begins on the tree which its log's "
+                "key before signed: its fork is not shown"
+            )
+    if (scope.start, scope.end) != (0, scope.size):
+        gaps.append(f"anything of entries outside [{scope.start}, {scope.end})")
+    return gaps
+
+
+def _gaps_of_unseen(verdict: Verdict, manifest: Manifest) -> list[str]:
+    gaps: list[str] = []
+    scope, counts = manifest.scope, manifest.counts
+    if verdict.not_judged:
+        gaps.append(
+            f"what {verdict.not_judged} entries say of proposals that are not shown: "
+            "whether these ended as agreed"
+        )
+    if verdict.counters_not_judged:
+        gaps.append(
+            f"what {verdict.counters_not_judged} entries say of numbers given twice: the first "
+            "entry with the number is not shown"
+        )
+    if verdict.has_counters and (scope.start or counts.entries_withheld):
+        gaps.append("that no number of a stream was given before, by an entry not shown")
+    if verdict.changes_not_judged:
+        gaps.append(
+            f"whether {verdict.changes_not_judged} changes were allowed and agreed to: entries "
+            "that they name, or an agreement, are not shown"
+        )
+    if verdict.later:
+        gaps.append(
+            f"that the changes shown from behind entry {scope.end - 1} are all that reach "
+            "these entries, and that they had their quorum"
+        )
+    return gaps
+
+
+def _gaps_of_hidden(counts: Counts) -> list[str]:
+    gaps: list[str] = []
+    if counts.entries_withheld:
+        gaps.append(
+            f"what {counts.entries_withheld} withheld entries are: only that they are in "
+            "the log, and where; a revocation or a change of members could be among them"
+        )
+    if counts.parts_withheld:
+        gaps.append(f"what {counts.parts_withheld} withheld payload parts say")
+    if counts.parts_redacted:
+        gaps.append(f"what {counts.parts_redacted} redacted payload parts say")
+    if counts.parts_erased:
+        gaps.append(
+            f"what {counts.parts_erased} erased payload parts said, and that no copy of them "
+            "is left anywhere"
+        )
     return gaps
 
 
@@ -103,10 +141,15 @@ def build(verdict: Verdict, options: Options, required: str | None) -> dict[str,
         "archive": _describe(verdict),
         "epochs": [_epoch(each) for each in verdict.epochs],
         "entries_checked": verdict.entries,
+        "parts": verdict.parts,
         "agreement": {
             "members": verdict.members,
             "proposals": dict(sorted(verdict.proposals.items())),
             "equivocations": verdict.equivocations,
+        },
+        "changes": {
+            "total": len(verdict.register),
+            "lines": [msgspec.to_builtins(each) for each in verdict.register[:LINES_KEPT]],
         },
         "checks": [_check(number, verdict) for number in CLAIMS],
         "first": _finding(first) if first and code in (INTEGRITY, MALFORMED) else None,
@@ -196,10 +239,12 @@ def format_text(report: dict[str, Any]) -> str:
             f"Ledger   {archive['origin']}",
             f"Charter  {archive['charter'] or 'not shown'}",
             f"Entries  {scope['start']} to {scope['end'] - 1} of {scope['size']}",
+            f"Parts    {_parts(report['parts'])}",
             *_epochs(report["epochs"]),
             "",
         ]
     lines += _agreement(report["agreement"])
+    lines += _changes(report["changes"])
     lines += ["", *_conclusion(report), "", "Not proven:"]
     lines += [f"  - {gap}" for gap in report["not_proven"]]
     return "\n".join(lines)
@@ -236,6 +281,32 @@ def _agreement(found: dict[str, Any]) -> list[str]:
     if found["equivocations"]:
         lines.append(f"Equivocations, kept as evidence: {found['equivocations']}")
     return lines
+
+
+def _parts(parts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {how}" for how, count in parts.items() if count) or "none"
+
+
+def _changes(changes: dict[str, Any]) -> list[str]:
+    if not changes["total"]:
+        return []
+    lines = [tell_change(each) for each in changes["lines"][:LINES_SHOWN]]
+    more = changes["total"] - len(lines)
+    rest = [f"  and {more} more, as in mutations.csv"] if more else []
+    return ["", "Changes:", *(f"  {line}" for line in lines), *rest]
+
+
+def tell_change(line: dict[str, Any]) -> str:
+    """Say one line of the mutation register in words."""
+    target = "" if line["target"] is None else f" of entry {line['target']}"
+    parts = f" ({', '.join(line['parts'])})" if line["parts"] else ""
+    since = "" if line["since"] is None else f" since {line['since']}"
+    agreed = f", agreed to by {line['agreed']}" if line["agreed"] else ""
+    detail = f": {line['detail']}" if line["detail"] else ""
+    status = line["status"].replace("-", " ")
+    return (
+        f"entry {line['index']}: {line['change']}{target}{parts}{detail}; {status}{since}{agreed}"
+    )
 
 
 def _conclusion(report: dict[str, Any]) -> list[str]:

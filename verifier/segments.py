@@ -20,9 +20,8 @@ from ledger_core.formats import entry as entries
 from ledger_core.formats.archive import File, Frame
 from ledger_core.formats.ed25519 import SIGNATURE_BYTES
 from ledger_core.formats.entry import Header
-from ledger_core.formats.record import Part
 from ledger_core.merkle import tree
-from verifier import checks
+from verifier import checks, contents
 from verifier.findings import Finding, Findings, Likely, Refuted
 from verifier.governance import Decree, Stamps
 from verifier.reading import DamagedError, Source, reading
@@ -51,6 +50,8 @@ class Task:
     withheld: File | None
     spreader: int
     wants_leaves: bool = False
+    watched: frozenset[int] = frozenset()
+    """Entries that changes name."""
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Outcome:
 
 def check_segment(source: Source, task: Task) -> Outcome:
     """Read one segment and check its entries."""
-    outcome = Outcome(task, Findings(), Totals())
+    outcome = Outcome(task, Findings(), Totals(task.watched))
     try:
         if task.entries is None:
             checks.refute(
@@ -168,9 +169,9 @@ class Frames:
         self._last = (-1, "")
         self._is_broken = False
 
-    def take(self, index: int) -> dict[str, Part | None]:
-        """Return one entry's parts by name; raise :class:`Refuted` for what cannot be its."""
-        taken: dict[str, Part | None] = {}
+    def take(self, index: int) -> dict[str, Frame]:
+        """Return one entry's frames by name; raise :class:`Refuted` for what cannot be its."""
+        taken: dict[str, Frame] = {}
         while (frame := self._peek(index)) is not None and frame.index <= index:
             self._next = None
             place, before = (frame.index, frame.name), self._last
@@ -178,7 +179,7 @@ class Frames:
             if frame.index < index or place <= before:
                 found = f"a frame of entry {frame.index}, part {frame.name}"
                 checks.refute(11, "payloads", "frames in order", found, Likely.MOVED, index=index)
-            taken[frame.name] = frame.part
+            taken[frame.name] = frame
         return taken
 
     def _peek(self, index: int) -> Frame | None:
@@ -342,9 +343,8 @@ def look_inside(
     except Refuted as refuted:
         findings.add(refuted.finding)
         parts = {}
-    shown = {name: part for name, part in parts.items() if part is not None}
-    totals.present += len(shown)
-    totals.withheld += len(parts) - len(shown)
+    shown = {name: frame.part for name, frame in parts.items() if frame.part is not None}
+    totals.add_frames(parts)
     try:
         record = checks.check_record(index, raw, signature, meant_for)
         totals.add_record(index, record)
@@ -352,10 +352,15 @@ def look_inside(
         totals.add_standing(index, kind, record)
         if frames.is_broken:
             return
-        checks.check_parts(index, kind, record, parts)
-        payload = checks.check_payload(index, kind, record, shown)
+        amends = contents.check_amended(index, kind, record)
+        if amends is not None:
+            totals.decrees.append(Decree(index, record.author, record.type, {}, amends))
+        contents.check_parts(index, kind, record, parts, totals.watched)
+        totals.add_parts(index, kind, record, parts)
+        payload = contents.check_payload(index, kind, record, shown)
     except Refuted as refuted:
         findings.add(refuted.finding)
+        totals.mismatched += refuted.finding.likely is Likely.REPLACED_PAYLOAD
     else:
         if payload is not None and kind.is_governance:
             totals.decrees.append(Decree(index, record.author, record.type, payload))

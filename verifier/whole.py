@@ -18,6 +18,7 @@ from verifier import checks
 from verifier.evidence import Evidence
 from verifier.findings import Findings
 from verifier.governance import Governance, Stamps
+from verifier.parts import Parts
 from verifier.repeats import Repeats
 from verifier.segments import Outcome
 from verifier.streams import Streams
@@ -37,33 +38,45 @@ class Whole:
     """The log so far."""
 
     def __init__(
-        self, findings: Findings, repeats: Repeats, streams: Streams, evidence: Evidence
+        self,
+        findings: Findings,
+        repeats: Repeats,
+        streams: Streams,
+        parts: Parts,
+        evidence: Evidence,
     ) -> None:
         self._findings, self._repeats, self._evidence = findings, repeats, evidence
-        self.streams = streams
+        self.streams, self.parts = streams, parts
         self.governance = Governance()
         self.frontier = tree.Frontier()
         self.charter: str | None = None
-        self.context = self.entries = self._present = self._withheld = 0
-        self._entries_withheld = 0
+        self.context = self.later = self.entries = self._present = self._withheld = 0
+        self.mismatched = self._redacted = self._entries_withheld = 0
         self._by_type: Counter[str] = Counter()
         self._last = Last()
+        self._is_behind = False
 
     def add_context(self, index: int, header: Header, stamps: Stamps, totals: Totals) -> None:
-        """Take the next earlier entry; its parts and type count in no total (13)."""
+        """Take the next entry outside the range; its parts and type count in no total (13)."""
         self.context += 1
+        is_later = self._is_behind
+        self.later += is_later
         leaf_hash = stamps.leaf_hashes
         self._join(index, header, leaf_hash)
         self._last = Last(index, leaf_hash, header.received_at)
         self._repeats.add(totals.ids)
-        self.governance.replay_context(totals.decrees, totals.authors, stamps, self._findings)
+        governance = self.governance
+        if is_later:
+            governance.replay_later(totals.decrees, stamps, self._findings)
+        else:
+            governance.replay_context(totals.decrees, totals.authors, stamps, self._findings)
         self.governance.judge_parties(totals.parties, self._findings)
         # What evidence from before the range is about, the range does not show.
         self.streams.take(index, totals.counted, ())
 
     def start(self, proof: RangeProof) -> None:
         """Go on at the first entry of the range."""
-        self.frontier = proof.before()
+        self.frontier, self._is_behind = proof.before(), True
         self.governance.begin_at(proof.start, self._findings)
         if proof.start > 0:
             self.streams.allow_gaps()
@@ -82,7 +95,9 @@ class Whole:
             self.governance.allow_gaps()
         if totals.entries_withheld or outcome.stamps is None:
             self.streams.allow_gaps()
+        self.governance.changes.know(totals.named, stamps.leaf_hash)
         self.governance.replay(totals.decrees, totals.authors, stamps, self._findings)
+        self.parts.take(totals.named, totals.lowest, totals.absent, stamps.time)
         self._check_forks(totals, stamps)
         self.governance.judge_parties(totals.parties, self._findings)
         self._take_counters(outcome, stamps)
@@ -90,6 +105,8 @@ class Whole:
         self.entries += outcome.entries
         self._present += totals.present
         self._withheld += totals.withheld
+        self._redacted += totals.redacted
+        self.mismatched += totals.mismatched
         self._entries_withheld += totals.entries_withheld
         self._by_type.update(totals.by_type)
 
@@ -135,6 +152,23 @@ class Whole:
         self._evidence.take(self.frontier, outcome.leaves, after)
         self.frontier = after
 
+    def judge_parts(self, size: int) -> None:
+        """Judge what is there and what is not, by all changes in a tree of ``size`` (11)."""
+        effects = self.governance.changes.by_index()
+        for finding in self.parts.judge(effects, self.governance.constitution, size):
+            self._findings.add(finding)
+
+    def count_parts(self) -> dict[str, int]:
+        """Count the range's parts by what became of them."""
+        return {
+            "present": self._present - self.mismatched,
+            "withheld": self._withheld,
+            "redacted": self._redacted,
+            "erased": self.parts.erased,
+            "mismatch": self.mismatched,
+            "missing": self.parts.missing,
+        }
+
     def counts(self) -> Counts:
         """Say what was found in the range, as a manifest would (13)."""
         return archive.Counts(
@@ -144,4 +178,6 @@ class Whole:
             parts_withheld=self._withheld,
             by_type=dict(self._by_type),
             entries_withheld=self._entries_withheld,
+            parts_redacted=self._redacted,
+            parts_erased=self.parts.erased,
         )

@@ -79,7 +79,7 @@ def _line(index: int, leaf: bytes, frames: Frames, counts: Counter[str]) -> byte
     parts = frames.take(index)
     if signed.record.type in _BY_THE_SERVICE:
         return None
-    shown = {name: part for name, part in parts.items() if part is not None}
+    shown = {name: frame.part for name, frame in parts.items() if frame.part is not None}
     if shown.keys() != signed.record.payload.keys():
         counts["not whole in the archive"] += 1
         return None

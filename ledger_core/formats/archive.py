@@ -11,6 +11,7 @@ A zip file, or the same files in a folder::
     context/000000000000.entry           earlier entries that say which keys stood,
     context/000000000000.parts             each with its payload
     context/000000000000.tlog-proof        and its receipt
+    mutations.csv                        every change of an entry (formats/mutations.py)
     entries.csv  report.html  schemas/…  for people
     manifest.json  manifest.sig          counts and the digest of every file, signed
 
@@ -24,8 +25,9 @@ frames. So chain and tree are proved all the same. The file is there if there is
 
 A frame is ``uint64 index || uint8 status || uint8 length || part name`` and, if the status
 is 1 (present), ``32-byte salt || uint32 size || data``; integers are big-endian. Status 2 is
-withheld: declared, not shown. Frames are ordered by index, then name, and every part that
-a record commits to has one.
+withheld: declared, not shown. Status 3 is redacted: not shown because a redaction hides it.
+Frames are ordered by index, then name. Every part that a record commits to has one, but those
+that are erased.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ from ledger_core.merkle import tree
 
 README, CHECKPOINT, RANGE_PROOF = "README.txt", "checkpoint", "range-proof"
 MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.sig"
-CSV, REPORT = "entries.csv", "report.html"
+CSV, REGISTER, REPORT = "entries.csv", "mutations.csv", "report.html"
 MANIFEST_TYPE = b"application/vnd.ledgergrid.manifest+json"
 RANGE_PROOF_FORMAT = "ledgergrid/range-proof@v1"
 SIGNATURE_FORMAT = "ledgergrid/manifest-signature@v1"
-PRESENT, WITHHELD = 1, 2
+PRESENT, WITHHELD, REDACTED = 1, 2, 3
 _FRAME_HEAD = Struct(">QBB")
 _PART_HEAD_BYTES = SALT_BYTES + 4
 _FILE_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
@@ -81,16 +83,18 @@ def context_name(index: int, kind: Literal["entry", "parts", "tlog-proof"]) -> s
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One payload part of one entry; ``part`` is None where it is withheld."""
+    """One payload part of one entry; ``part`` is None where it is withheld, or redacted."""
 
     index: int
     name: str
     part: Part | None
+    is_redacted: bool = False
 
 
 def format_frame(frame: Frame) -> bytes:
     name = frame.name.encode("ascii")
-    status = WITHHELD if frame.part is None else PRESENT
+    hidden = REDACTED if frame.is_redacted else WITHHELD
+    status = hidden if frame.part is None else PRESENT
     head = frame.index.to_bytes(8) + bytes([status, len(name)]) + name
     if frame.part is None:
         return head
@@ -110,8 +114,8 @@ def read_frames(stream: BinaryIO) -> Iterator[Frame]:
             raise MalformedError(f"part name of entry {index} is not ASCII") from None
         if status == PRESENT:
             yield Frame(index, name, _read_part(stream, index, rest[length:]))
-        elif status == WITHHELD:
-            yield Frame(index, name, None)
+        elif status in (WITHHELD, REDACTED):
+            yield Frame(index, name, None, status == REDACTED)
         else:
             raise MalformedError(f"part {name!r} of entry {index} has unknown status {status}")
 
@@ -207,6 +211,8 @@ class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     parts_withheld: Count
     by_type: dict[str, Count]
     entries_withheld: Count = 0
+    parts_redacted: Count = 0
+    parts_erased: Count = 0
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

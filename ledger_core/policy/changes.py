@@ -177,9 +177,9 @@ def _is_one(constitution: Constitution, who: str, author: str, target: Effect, i
 
 def _is_own(constitution: Constitution, author: str, target: Effect) -> bool:
     """Say whether the target is this author's, or its member's."""
-    member = constitution.keys[author].member
+    member, wrote = constitution.keys[author].member, constitution.keys.get(target.author)
     return author == target.author or (
-        member is not None and constitution.keys[target.author].member == member
+        member is not None and wrote is not None and wrote.member == member
     )
 
 

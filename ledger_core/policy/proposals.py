@@ -188,6 +188,14 @@ def _voters(policy: Policy, proposal: Proposal, decision: Decision) -> Iterator[
             yield Voter(name, first.member, keys, first.roles)
 
 
+def agreeing(constitution: Constitution, proposal: Proposal) -> frozenset[str]:
+    """Return the voters who agree, under any of the proposal's policies."""
+    policies = [constitution.policies[each] for each in proposal.policies]
+    return frozenset(
+        voter.name for policy in policies for voter in _voters(policy, proposal, "approve")
+    )
+
+
 def _possible(constitution: Constitution, policy: Policy, proposal: Proposal) -> Iterator[Voter]:
     """Yield all who agree or, as far as anyone can tell, still may."""
     rejecting = {voter.name for voter in _voters(policy, proposal, "reject")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from ledger_core import clock, ids, limits
+from ledger_core.errors import LedgerGridError, RefusedError
 from ledger_core.formats import archive
 from ledger_core.formats.archive import Counts, File, Frame, Manifest, RangeProof, Scope
 from ledger_core.formats.checkpoint import Checkpoint, format_checkpoint, sign_checkpoint
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import NO_PREVIOUS, Entry, Header, format_entry, parse_entry
+from ledger_core.formats.mutations import HEADER, Mutation, format_mutation
 from ledger_core.formats.note import Note, format_note
 from ledger_core.formats.receipt import Receipt, format_receipt
 from ledger_core.formats.record import Part, Record, SignedRecord, make_part, seal
@@ -29,12 +31,21 @@ from ledger_core.formats.vkey import NoteSigner, WitnessSigner, format_vkey
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import format_bundle
 from ledger_core.merkle.tree import NodeId
-from ledger_core.records.model import JSON
+from ledger_core.policy.act import Act
+from ledger_core.policy.assembly import Assembly
+from ledger_core.policy.changes import amended_by
+from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.mutations import as_of, is_listed, list_mutations
+from ledger_core.policy.proposals import agreeing
+from ledger_core.records.model import JSON, decode_payload
 from ledger_core.records.possession import prove_possession
 from ledger_core.records.registry import find_type
 
 ORIGIN = "ledgergrid.example/log1"
 BEGAN_MS = 1_785_579_072_000
+
+Hidden = Collection[tuple[int, str]]
+"""Parts, by the index of their entry and by name."""
 
 
 def key(number: int) -> PrivateKey:
@@ -194,10 +205,11 @@ class Log:
         lines = (self.signer.sign(text), self.witness.cosign(text, BEGAN_MS // 1000))
         return format_note(Note(text, lines))
 
-    def receipt(self, index: int, size: int | None = None) -> bytes:
+    def receipt(self, index: int, size: int | None = None, *, cosigned: bool = False) -> bytes:
         size = len(self.leaves) if size is None else size
         path = tree.prove_inclusion(index, size, self._nodes)
-        return format_receipt(Receipt(index, tuple(path), self.checkpoint(size)))
+        checkpoint = self.checkpoint(size, cosigned=cosigned)
+        return format_receipt(Receipt(index, tuple(path), checkpoint))
 
     def policy(self, *, quorum: bool = False) -> bytes:
         lines = [f"log {format_vkey(self.signer.public)}"]
@@ -209,11 +221,17 @@ class Log:
         start: int = 0,
         end: int | None = None,
         *,
-        withheld: Collection[tuple[int, str]] = (),
+        withheld: Hidden = (),
+        redacted: Hidden = (),
+        erased: Hidden = (),
+        later: Collection[int] = (),
         cosigned: bool = False,
         carried: Collection[int] = (),
     ) -> Archive:
-        """Export entries ``[start, end)``, as the exporter does."""
+        """Export entries ``[start, end)``, as the exporter does.
+
+        ``later``: entries behind the range that are shown for context.
+        """
         size = len(self.leaves)
         end = size if end is None else end
         nodes = archive.range_nodes(start, end, size)
@@ -224,19 +242,27 @@ class Log:
             archive.RANGE_PROOF: archive.format_range_proof(proof),
             archive.CSV: b"index\n",
         }
-        context = self._add_context(files, start, carried)
+        context = self._add_context(files, start, carried, later, cosigned)
+        hidden = {
+            **dict.fromkeys(withheld, "withheld"),
+            **dict.fromkeys(redacted, "redacted"),
+            **dict.fromkeys(erased, "erased"),
+        }
+        shown = {*range(end), *later}
+        lines = [m for m in self.mutations(shown.__contains__) if m.index >= start]
+        files[archive.REGISTER] = HEADER + b"".join(map(format_mutation, lines))
         width = limits.ARCHIVE_SEGMENT_ENTRIES
         for first in range(archive.segment_of(start), end, width):
             indexes = range(max(first, start), min(first + width, end))
             files[archive.entries_name(first)] = format_bundle(self.leaves[i] for i in indexes)
-            frames = (self._frames(i, withheld) for i in indexes)
+            frames = (self._frames(i, hidden) for i in indexes)
             files[archive.payloads_name(first)] = b"".join(frames)
         manifest = Manifest(
             v=1,
             origin=ORIGIN,
             charter=ids.format_digest(self.hashes[0]),
             scope=Scope(start, end, size, ids.format_digest(tree.root(self.hashes))),
-            counts=self._counts(range(start, end), context, withheld),
+            counts=self._counts(range(start, end), context, hidden),
             exported_by=ids.format_key(self.operator.public_key),
             exported_at=clock.format_time(BEGAN_MS),
             export_id=record_id(999),
@@ -245,31 +271,95 @@ class Log:
         files[archive.MANIFEST] = archive.format_manifest(manifest)
         return Archive(files, self.operator).reseal()
 
-    def _add_context(self, files: dict[str, bytes], start: int, carried: Collection[int]) -> int:
+    def _add_context(
+        self,
+        files: dict[str, bytes],
+        start: int,
+        carried: Collection[int],
+        later: Collection[int],
+        cosigned: bool,
+    ) -> int:
         indexes = [
             index
             for index in range(start)
             if index in carried or find_type(self._record(index).type).is_governance
         ]
+        indexes += later
         for index in indexes:
             files[archive.context_name(index, "entry")] = self.leaves[index]
-            files[archive.context_name(index, "parts")] = self._frames(index, ())
-            files[archive.context_name(index, "tlog-proof")] = self.receipt(index)
+            files[archive.context_name(index, "parts")] = self._frames(index, {})
+            files[archive.context_name(index, "tlog-proof")] = self.receipt(
+                index, cosigned=cosigned
+            )
         return len(indexes)
 
     def _record(self, index: int) -> Record:
         return parse_entry(self.leaves[index]).signed_record().record
 
-    def _frames(self, index: int, withheld: Collection[tuple[int, str]]) -> bytes:
-        return b"".join(
-            archive.format_frame(Frame(index, name, None if (index, name) in withheld else part))
-            for name, part in sorted(self.payloads[index].items())
-        )
+    def _frames(self, index: int, hidden: Mapping[tuple[int, str], str]) -> bytes:
+        frames: list[Frame] = []
+        for name, part in sorted(self.payloads[index].items()):
+            how = hidden.get((index, name))
+            if how != "erased":
+                shown = part if how is None else None
+                frames.append(Frame(index, name, shown, how == "redacted"))
+        return b"".join(map(archive.format_frame, frames))
 
     def _counts(
-        self, indexes: range, context: int, withheld: Collection[tuple[int, str]]
+        self, indexes: range, context: int, hidden: Mapping[tuple[int, str], str]
     ) -> Counts:
         parts = sum(len(self.payloads[i]) for i in indexes)
-        hidden = sum(index in indexes for index, _ in withheld)
-        by_type = Counter(self._record(i).type for i in indexes)
-        return Counts(len(indexes), context, parts - hidden, hidden, dict(by_type))
+        counted = Counter(how for (index, _), how in hidden.items() if index in indexes)
+        return Counts(
+            entries=len(indexes),
+            context=context,
+            parts_present=parts - counted.total(),
+            parts_withheld=counted["withheld"],
+            by_type=dict(Counter(self._record(i).type for i in indexes)),
+            parts_redacted=counted["redacted"],
+            parts_erased=counted["erased"],
+        )
+
+    # --- changes -----------------------------------------------------------------------
+
+    def mutations(self, is_shown: Callable[[int], bool]) -> list[Mutation]:
+        """Return the mutation register; what the rules do not allow is taken as it is told."""
+        assembly, told = self._replay()
+        places = {ids.format_digest(leaf): index for index, leaf in enumerate(self.hashes)}
+        lines: list[Mutation] = []
+        for act in told:
+            if is_shown(act.index):
+                proposal = assembly.proposals.get(act.leaf_hash)
+                known = proposal and as_of(proposal, is_shown)
+                agreed = len(agreeing(assembly.constitution, known)) if known else 0
+                lines += list_mutations(act, known, agreed, places.get)
+        return lines
+
+    def _replay(self) -> tuple[Assembly, list[Act]]:
+        assembly, told = Assembly(Constitution(), {}), list[Act]()
+        for index in range(len(self.leaves)):
+            act = self.act(index)
+            if act is None:
+                continue
+            assembly.alterations.learn(act)
+            if act.amends is not None or is_listed(act.kind.name):
+                told.append(act)
+            try:
+                assembly.take(act, assembly.check(act))
+            except RefusedError:
+                assembly.due.clear()
+        return assembly, told
+
+    def act(self, index: int) -> Act | None:
+        """Return an entry as governance looks at it, if it can be read at all."""
+        try:
+            parsed = parse_entry(self.leaves[index])
+            record = parsed.signed_record().record
+            kind = find_type(record.type)
+            payload = decode_payload(kind, record, self.payloads[index])
+            amends = amended_by(kind, record.refs)
+        except LedgerGridError:
+            return None
+        received_at = parsed.header.received_at
+        leaf_hash, parts = self.hashes[index], tuple(record.payload)
+        return Act(index, leaf_hash, received_at, kind, record.author, payload, amends, parts=parts)

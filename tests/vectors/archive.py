@@ -22,15 +22,17 @@ from tests.vectors.build import (
 )
 from tests.vectors.record import DIGEST
 
-ABOUT = "Archives: payload frames, range proofs, manifests and their signatures"
+ABOUT = "Archives: payload frames, registers, range proofs, manifests and their signatures"
 PAGE = "archive.md"
 
 LEAVES = [tree.leaf_hash(b"entry %d" % n) for n in range(11)]
 
 
-def frame(index: int, name: bytes, salt: bytes = b"", data: bytes | None = None) -> bytes:
+def frame(
+    index: int, name: bytes, salt: bytes = b"", data: bytes | None = None, hidden: int = 2
+) -> bytes:
     """Write a frame by hand."""
-    status = 2 if data is None else 1
+    status = hidden if data is None else 1
     head = struct.pack(">QBB", index, status, len(name)) + name
     return head if data is None else head + salt + struct.pack(">I", len(data)) + data
 
@@ -41,6 +43,7 @@ def _frames() -> list[Case]:
         "no frame": (b"", []),
         "present part": (present, [[7, "body", SALT.hex(), "7b7d"]]),
         "withheld part": (withheld, [[8, "request", None, None]]),
+        "redacted part": (frame(8, b"request", hidden=3), [[8, "request", "redacted", None]]),
         "empty part": (frame(0, b"body", SALT, b""), [[0, "body", SALT.hex(), ""]]),
         "two parts": (
             present + withheld,
@@ -54,7 +57,7 @@ def _frames() -> list[Case]:
         "cut in its size": present[:48],
         "cut in its data": present[:-1],
         "with status 0": present.replace(b"\x01\x04body", b"\x00\x04body"),
-        "with status 3": present.replace(b"\x01\x04body", b"\x03\x04body"),
+        "with status 4": present.replace(b"\x01\x04body", b"\x04\x04body"),
         "with a name that is not ASCII": frame(7, "böd".encode(), SALT, b"{}"),
         "with something after": present + b"\x00",
     }
@@ -73,6 +76,69 @@ def _frames() -> list[Case]:
             "read_frames",
             {"frames": {"hex": (huge + struct.pack(">I", limits.PAYLOAD_PART_BYTES + 1)).hex()}},
             "too-large",
+        ),
+    ]
+
+
+_HEADER = "index,change,target,parts,author,status,since,agreed,detail\n"
+
+
+def _registers() -> list[Case]:
+    author = "ed25519:" + _base64url(OPERATOR.public_key)
+    amendment = f"8,amendment,5,,{author},in-force,8,0,\n"
+    good: dict[str, tuple[str, list[list[Any]]]] = {
+        "nothing in it": ("", []),
+        "an amendment": (
+            amendment,
+            [[8, "amendment", 5, [], author, "in-force", 8, 0, ""]],
+        ),
+        "a redaction of two parts": (
+            f"11,redact,5,body call,{author},in-force,13,2,auditor\n",
+            [[11, "redact", 5, ["body", "call"], author, "in-force", 13, 2, "auditor"]],
+        ),
+        "an erasure that waits": (
+            f"14,erasure,6,body,{author},waiting,,1,request\n",
+            [[14, "erasure", 6, ["body"], author, "waiting", None, 1, "request"]],
+        ),
+        "a refusal": (
+            f"19,refusal,,,{author},refused,,0,no-standing hold/1\n",
+            [[19, "refusal", None, [], author, "refused", None, 0, "no-standing hold/1"]],
+        ),
+    }
+    bad = {
+        "another change": amendment.replace("amendment", "deletion"),
+        "another status": amendment.replace("in-force", "confirmed"),
+        "a cell missing": amendment.replace(",,", ","),
+        "a cell too many": amendment.replace("\n", ",\n"),
+        "a quoted cell": amendment.replace("amendment", '"amendment"'),
+        "a formula": amendment.replace(",0,\n", ",0,=1+1\n"),
+        "a formula for an author": amendment.replace(author, "@author"),
+        "a zero before a number": amendment.replace("8,", "08,", 1),
+        "a sign": amendment.replace("8,", "+8,", 1),
+        "two spaces": f"11,redact,5,body  call,{author},in-force,13,2,auditor\n",
+        "no newline at the end": amendment[:-1],
+        "carriage returns": amendment.replace("\n", "\r\n"),
+        "a line too long": amendment.replace(",0,\n", f",0,{'x' * 4096}\n"),
+    }
+    texts = {
+        **{name: _HEADER + text for name, text in bad.items()},
+        "no header": amendment,
+        "another header": _HEADER.replace("target", "entry") + amendment,
+        "nothing at all": "",
+    }
+    return [
+        *(
+            accept(
+                f"register with {name}",
+                "read_mutations",
+                {"register": {"utf8": _HEADER + text}},
+                lines,
+            )
+            for name, (text, lines) in good.items()
+        ),
+        *(
+            refuse(f"register with {name}", "read_mutations", {"register": {"utf8": text}})
+            for name, text in texts.items()
         ),
     ]
 
@@ -183,6 +249,9 @@ def _manifests() -> list[Case]:
 
     good: dict[str, dict[str, Any]] = {
         "one file": {},
+        "redacted and erased parts": {
+            "counts": {**make_manifest()["counts"], "parts_redacted": 2, "parts_erased": 1}
+        },
         "no file": named(),
         "files in folders": named(
             "checkpoint", "entries/000000000000.bundle", "schemas/a.b-1.json"
@@ -263,4 +332,4 @@ def _base64url(raw: bytes) -> str:
 
 
 def cases() -> list[Case]:
-    return [*_frames(), *_range_proofs(), *_manifests(), *_manifest_signatures()]
+    return [*_frames(), *_registers(), *_range_proofs(), *_manifests(), *_manifest_signatures()]

@@ -16,6 +16,7 @@ from ledger_core.formats import (
     checkpoint,
     ed25519,
     entry,
+    mutations,
     note,
     receipt,
     record,
@@ -319,9 +320,19 @@ def _read_frames(given: Given) -> list[list[Any]]:
     frames = list(archive.read_frames(BytesIO(raw)))
     assert b"".join(map(archive.format_frame, frames)) == raw
     return [
-        [f.index, f.name, f.part and f.part.salt.hex(), f.part.data.hex() if f.part else None]
+        [f.index, f.name, f.part.salt.hex(), f.part.data.hex()]
+        if f.part
+        else [f.index, f.name, "redacted" if f.is_redacted else None, None]
         for f in frames
     ]
+
+
+def _read_mutations(given: Given) -> list[list[Any]]:
+    raw = read(given["register"])
+    lines = list(mutations.read_mutations(BytesIO(raw)))
+    assert mutations.HEADER + b"".join(map(mutations.format_mutation, lines)) == raw
+    shown = [msgspec.json.encode(msgspec.structs.astuple(line)) for line in lines]
+    return [msgspec.json.decode(each) for each in shown]
 
 
 def _parse_range_proof(given: Given) -> archive.RangeProof:
@@ -503,6 +514,7 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "origin_digest": lambda given: witness.origin_digest(given["origin"]),
     "parse_submission": _parse_submission,
     "read_frames": _read_frames,
+    "read_mutations": _read_mutations,
     "parse_range_proof": _silently(_parse_range_proof),
     "range root": _range_root,
     "parse_manifest": _parse_manifest,

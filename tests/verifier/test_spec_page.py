@@ -64,10 +64,17 @@ def gaps() -> Iterator[str]:
     for made in (log.archive(2, 9, withheld=WITHHELD), log.archive()):
         yield from report.not_proven(audit(made), Options(archive=Path("archive.zip")))
     voices = replace(
-        audit(log.archive(2, 9)), not_judged=2, counters_not_judged=1, has_counters=True
+        audit(log.archive(2, 9)),
+        not_judged=2,
+        counters_not_judged=1,
+        has_counters=True,
+        changes_not_judged=1,
+        later=1,
     )
     assert voices.manifest is not None
-    counts = msgspec.structs.replace(voices.manifest.counts, entries_withheld=1)
+    counts = msgspec.structs.replace(
+        voices.manifest.counts, entries_withheld=1, parts_redacted=1, parts_erased=1
+    )
     voices.manifest = msgspec.structs.replace(voices.manifest, counts=counts)
     yield from report.not_proven(voices, Options(archive=Path("archive.zip")))
 
@@ -83,6 +90,7 @@ def test_everything_that_is_not_proven_is_told() -> None:
     [
         limits.ARCHIVE_FILES,
         limits.ARCHIVE_MANIFEST_BYTES,
+        limits.ARCHIVE_REGISTER_BYTES,
         limits.ARCHIVE_SEGMENT_ENTRIES,
         limits.ENTRY_BYTES,
         limits.NOTE_BYTES,

@@ -47,7 +47,7 @@ class Numbered(Log):
         made = self.archive()
         shown = [b"" if at in hidden else leaf for at, leaf in enumerate(self.leaves)]
         made.files[archive.entries_name(0)] = format_bundle(shown)
-        frames = [self._frames(at, ()) for at in range(len(shown)) if at not in hidden]
+        frames = [self._frames(at, {}) for at in range(len(shown)) if at not in hidden]
         made.files[archive.payloads_name(0)] = b"".join(frames)
         hashes = [self.hashes[at] for at in sorted(hidden)]
         made.files[archive.withheld_name(0)] = b"".join(hashes)

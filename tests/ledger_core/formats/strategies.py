@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import uuid
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from ledger_core.formats.archive import (
 )
 from ledger_core.formats.checkpoint import Checkpoint, format_checkpoint
 from ledger_core.formats.entry import Entry, Header, format_header
+from ledger_core.formats.mutations import Mutation, Status, What
 from ledger_core.formats.note import Note, NoteSignature, format_note
 from ledger_core.formats.receipt import Receipt
 from ledger_core.formats.record import Part, PartRef, Record, Ref, Saw, format_record
@@ -134,7 +136,22 @@ add_checkpoints = st.builds(
     proof=st.lists(hashes, max_size=63).map(tuple),
     checkpoint=signed_checkpoints,
 )
-frames = st.builds(Frame, index=st.integers(0, 2**64 - 1), name=part_names, part=st.none() | parts)
+_places = st.integers(0, 2**64 - 1)
+frames = st.builds(Frame, index=_places, name=part_names, part=st.none() | parts) | st.builds(
+    Frame, index=_places, name=part_names, part=st.none(), is_redacted=st.just(True)
+)
+register_lines = st.builds(
+    Mutation,
+    index=sizes,
+    change=st.sampled_from(get_args(What)),
+    target=st.none() | sizes,
+    parts=st.lists(part_names, max_size=3).map(tuple),
+    author=keys,
+    status=st.sampled_from(get_args(Status)),
+    since=st.none() | sizes,
+    agreed=st.integers(0, 1_000),
+    detail=st.from_regex(r"([A-Za-z0-9][A-Za-z0-9._:/ -]{0,30})?", fullmatch=True),
+)
 
 
 @st.composite
@@ -156,6 +173,8 @@ reconciliations = st.builds(
     parts_present=counts,
     parts_withheld=counts,
     by_type=st.dictionaries(type_names, counts, max_size=3),
+    parts_redacted=counts,
+    parts_erased=counts,
 )
 file_names = st.from_regex(
     r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}(/[a-z0-9][a-z0-9.]{0,9})?", fullmatch=True

@@ -21,6 +21,7 @@ from ledger_core.formats import (
     archive,
     checkpoint,
     entry,
+    mutations,
     note,
     receipt,
     record,
@@ -61,6 +62,10 @@ def _format_frames(frames: list[archive.Frame]) -> bytes:
     return b"".join(map(archive.format_frame, frames))
 
 
+def _format_register(lines: list[mutations.Mutation]) -> bytes:
+    return mutations.HEADER + b"".join(map(mutations.format_mutation, lines))
+
+
 def _format_tile(parsed: tuple[int, int]) -> bytes:
     return tiles.format_tile_path("0", *parsed).removeprefix("0/").encode()
 
@@ -88,6 +93,11 @@ FORMATS = {
         st.lists(made.frames, max_size=3),
         _format_frames,
         lambda raw: list(archive.read_frames(BytesIO(raw))),
+    ),
+    "register": Format(
+        st.lists(made.register_lines, max_size=3),
+        _format_register,
+        lambda raw: list(mutations.read_mutations(BytesIO(raw))),
     ),
     "range proof": Format(
         made.range_proofs(), archive.format_range_proof, archive.parse_range_proof
@@ -142,7 +152,11 @@ def test_any_bytes_are_refused_or_formatted_to_themselves(name: str, raw: bytes)
     takes_only_what_it_emits(FORMATS[name], raw)
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in {"frames", "bundle"}])
+MANY = ("frames", "bundle", "register")
+"""Formats that hold as many things as there are: some cuts leave fewer of them."""
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in MANY])
 @settings(SLOW_TO_MAKE, max_examples=30)
 @given(data=st.data())
 def test_bytes_cut_anywhere_never_pass_for_the_whole(name: str, data: st.DataObject) -> None:
