@@ -30,7 +30,7 @@ from tests.ledger_core.policy import review
 from tests.ledger_core.policy.test_change_machine import Changing
 from tests.support.assemblies import MEMBERS, Log
 from tests.support.invariants import check_chain, check_governance, check_rows, check_views
-from tests.support.ledgers import Author, Service, appended, checked_receipt
+from tests.support.ledgers import Author, Replica, Service, appended, checked_receipt
 
 
 def act_of(entry: StoredEntry) -> Act:
@@ -49,6 +49,12 @@ def act_of(entry: StoredEntry) -> Act:
     )
 
 
+def quiet(replica: Replica) -> Replica:
+    """Let nothing be appended by the service itself: the machine says what happens when."""
+    replica.ledgers.eraser.close()
+    return replica
+
+
 class RealLog(Log):
     """A ledger of a service, read back entry by entry as one of its readers would."""
 
@@ -60,7 +66,7 @@ class RealLog(Log):
         keys = [FoundingKey(each.name, ("agent",), m) for (m, _), each in self.agents.items()]
         keys += [FoundingKey(each.name, ("steward",), m) for m, each in self.stewards.items()]
         self.authors = {a.name: a for a in (*self.agents.values(), *self.stewards.values())}
-        self.ledger: Ledger = service.open().ledgers.create(
+        self.ledger: Ledger = quiet(service.open()).ledgers.create(
             name, kind=kind, origin=origin, founding=Founding(keys=tuple(keys), **founding)
         )
         self.acts: list[Act] = []
@@ -115,7 +121,8 @@ class RealLog(Log):
         self.read()
 
     def restart(self) -> None:
-        self.ledger = self.service.reopen().ledgers.get(self.name)
+        self.ledger = quiet(self.service.reopen()).ledgers.get(self.name)
+        self.read()
 
 
 class ChangingForReal(Changing):
@@ -158,7 +165,7 @@ class ChangingForReal(Changing):
         super().teardown()
         if not hasattr(self, "log"):
             return
-        replica = self.service.reopen()
+        replica = quiet(self.service.reopen())
         ledger = replica.ledgers.get(self.log.name)
         entries = check_chain(ledger)
         check_rows(replica, ledger, entries)

@@ -152,7 +152,7 @@ class Changing(RuleBasedStateMachine):
 
     @initialize(
         kind=st.sampled_from(["private", "private", "consortium"]),
-        topics=st.sampled_from([(), TOPICS, TOPICS, TOPICS, TOPICS[:2], TOPICS[2:]]),
+        topics=st.sampled_from([(), TOPICS, TOPICS, TOPICS, TOPICS[1:], ("note/1", *TOPICS[1:])]),
         note=mutability(many),
         every=mutability(those),
         data=st.data(),

@@ -230,6 +230,10 @@ def test_a_record_that_did_not_take_effect_cannot_be_amended() -> None:
     log = office(make_policy("note/1"))
     waiting = note(log)
     refuse("not taken effect", note, log, AUTHOR, waiting)
+    for other in ("birch", "cobalt"):
+        log.endorse(waiting, agent(other), "reject")
+    assert log.verdict(waiting) == "rejected"
+    refuse("not taken effect", note, log, AUTHOR, waiting)
 
 
 def test_an_amendment_has_the_type_of_what_it_amends() -> None:
