@@ -164,6 +164,8 @@ def _read_behind(
     Raises :class:`IntegrityError` if there is none that says so: what is remembered of effects
     is no authority.
     """
+    if not history:
+        return []
     hashes = {each.by for each in history if each.by is not None}
     indexes = store.find_indexes(tx, ledger_id, hashes)
     places = [each.at if each.by is None else indexes.get(each.by, -1) for each in history]

@@ -192,7 +192,8 @@ def _effect(sight: Sight, entry: StoredEntry, at: int, size: int) -> EffectInfo:
     named = {each.by for each in parts.values() if each.by is not None}
     versions = {entry.leaf_hash if first is None else first.leaf_hash}
     versions |= {each.version for each, _ in happened if each.version}
-    places = sight.find(named | versions)
+    places = {each.leaf_hash: each.index for each in (entry, first) if each is not None}
+    places |= sight.find((named | versions) - places.keys())
     current = places.get(state.version or b"")
     return EffectInfo(
         index=entry.index,
@@ -231,7 +232,9 @@ def _version(leaf_hash: bytes, index: int) -> VersionInfo:
 def _history(
     sight: Sight, happened: Sequence[tuple[Happened, Change]], places: Mapping[bytes, int]
 ) -> list[HistoryItem]:
-    shown = {entry.index for entry in sight.entries(sorted({by.index for _, by in happened}))}
+    amended = sorted({by.index for each, by in happened if each.what == "amendment"})
+    shown = {by.index for each, by in happened if each.what != "amendment"}  # It is governance.
+    shown |= {entry.index for entry in sight.entries(amended)}
     return [
         HistoryItem(
             at=each.at,
