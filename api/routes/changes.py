@@ -293,6 +293,8 @@ def list_changes(
 
 def _catch_up(sight: Sight, min_size: int | None) -> None:
     if min_size is not None:
+        if min_size > sight.ledger.size():
+            raise NotFoundError("the log has not grown that far")
         sight.ledger.wait_until_searchable(min_size, _CATCH_UP_S)
 
 

@@ -354,6 +354,8 @@ def test_times_and_indexes_that_the_log_has_not_reached(office: Office) -> None:
     assert (late["state"], late["at"]) == ("in-effect", office.size())
     assert problem(office.get("house", "entries/99/effect")) == (404, "not-found")
     assert problem(office.get("house", "changes", kind="whim")) == (400, "malformed")
+    for path in ("changes", "subjects/order:7"):
+        assert problem(office.get("house", path, min_size=10_000)) == (404, "not-found")
 
 
 def test_the_settings_of_a_ledger_are_listed_with_their_history(office: Office) -> None:
