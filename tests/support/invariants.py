@@ -21,6 +21,7 @@ from ledger_core.policy.changes import amended_by
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect, retired_at
 from ledger_core.policy.streams import counter_of
+from ledger_core.policy.visibility import OPERATOR
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
 from ledger_core.storage import assemblies, store
@@ -161,6 +162,11 @@ def check_views(ledger: Ledger, entries: list[StoredEntry]) -> None:
             page = ledger.search(EntryQuery(type=kind, after=after, limit=700))
             found, after = [*found, *page.indexes], page.next
         assert found == expected
+    for subject in {subject for row in rows for subject in row.subjects}:
+        about = ledger.search_subject(subject, OPERATOR, after=None, limit=size)
+        assert list(about.indexes) == [row.index for row in rows if subject in row.subjects]
+    register = ledger.search_changes(None, None, OPERATOR, after=None, limit=size)
+    assert list(register.indexes) == [row.index for row in rows if row.change is not None]
     last = rows[-1]
     assert ledger.search(EntryQuery(leaf_hash=last.leaf_hash)).indexes == [last.index]
 

@@ -9,8 +9,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from ledger_core import ids
 from ledger_core.errors import IntegrityError, MalformedError
 from ledger_core.ledger import Ledger
+from ledger_core.policy.visibility import NOBODY, OPERATOR, Reader
+from ledger_core.records.rules import MutabilitySetting
+from ledger_core.records.types.charter import Founding
+from ledger_core.records.types.hold import Hold
 from ledger_core.storage.views import SCHEMA, EntryQuery
 from tests.support.ledgers import (
     START_MS,
@@ -105,6 +110,57 @@ def test_pages_follow_each_other_and_stay_where_they_were_when_the_log_grows(
         if len(seen) == 7 and descending:
             append_notes(ledger, author, 3)
     assert seen == expected
+
+
+def about(ledger: Ledger, subject: str, reader: Reader = OPERATOR, **page: Any) -> list[int]:
+    size = ledger.size()
+    assert ledger.wait_until_searchable(size, 30) >= size
+    given = {"after": None, "limit": 100} | page
+    return list(ledger.search_subject(subject, reader, **given).indexes)
+
+
+def test_entries_are_found_by_what_they_are_about(ledger: Ledger, author: Author) -> None:
+    body = {"decision": "route", "chosen": "north", "session_id": "s1"}
+    long, unseen = "x" * 513, "order:\u202e7"
+    ledger.append(
+        [
+            author.note({"subject": "order:7"}),
+            author.note({"subject": 7}),
+            author.note("order:7"),
+            author.note({"subject": long}),
+            author.note({"subject": unseen}),
+            author.seal("agent.decision/1", {"body": msgspec.json.encode(body)}),
+            author.note({"subject": "order:7"}),
+        ]
+    )
+    assert about(ledger, "order:7") == [2, 8]
+    assert about(ledger, "order:7", after=2) == [8]
+    assert about(ledger, "order:7", limit=1) == [2]
+    assert about(ledger, "session:s1") == [7]
+    assert about(ledger, long) == about(ledger, unseen) == about(ledger, "7") == []
+    assert about(ledger, "order:7", NOBODY) == []
+
+
+def test_the_register_has_changes_by_kind_and_by_what_they_name(service: Service) -> None:
+    setting = MutabilitySetting(type="note/1", amend=("author",), hold=("author",))
+    ledger = service.open().ledgers.create("main", founding=Founding(mutability=(setting,)))
+    author = register(ledger)
+    first = appended(ledger.append([author.note("a")])[0])
+    ledger.append([author.note("b", refs=[("amends", first.leaf_hash)])])
+    hold = msgspec.json.encode(Hold("hold", (ids.format_digest(first.leaf_hash),), "case-1"))
+    ledger.append([author.seal("hold/1", {"body": hold})])
+    assert ledger.wait_until_searchable(ledger.size(), 30)
+
+    def changes(kind: str | None = None, target: bytes | None = None) -> list[int]:
+        page = ledger.search_changes(kind, target, OPERATOR, after=None, limit=100)
+        return list(page.indexes)
+
+    assert changes() == changes(target=first.leaf_hash) == [3, 4]
+    assert (changes("amendment"), changes("hold"), changes("erasure")) == ([3], [4], [])
+    assert changes(target=bytes(32)) == []
+    # Amendments have the audience of their type, other changes are governance.
+    page = ledger.search_changes(None, None, NOBODY, after=None, limit=100)
+    assert list(page.indexes) == [4]
 
 
 def test_another_definition_of_the_views_makes_them_anew(service: Service) -> None:
