@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from ledger_core import constitutions, ids
-from ledger_core.errors import ForkError, IntegrityError, ReadOnlyError
+from ledger_core.errors import ForkError, IntegrityError, MalformedError, ReadOnlyError
 from ledger_core.formats.checkpoint import Checkpoint, sign_checkpoint
 from ledger_core.formats.vkey import NoteSigner, format_vkey
 from ledger_core.keyring import Keyring
@@ -114,6 +114,10 @@ class CheckpointSigner:
         """Raise :class:`ForkError` unless the database continues what was signed last."""
         # The memory first: the other way round, what a replica signs meanwhile looks like a fork.
         self._check(self._memory.recall(self._ledger.origin))
+        later = _next_epoch(self._ledger.origin)
+        signed = None if later is None else self._memory.recall(later)
+        if later is not None and signed is not None:
+            check_left(self._database, self._ledger, later, signed)
 
     def sign(self, size: int, root: bytes) -> bytes:
         """Return the signed note for a checkpoint that the database holds.
@@ -146,6 +150,15 @@ class CheckpointSigner:
         with self._database.read() as tx:
             head = store.read_head(tx, self._ledger.ledger_id)
         check_continues(self._database, self._ledger, head, signed)
+
+
+def _next_epoch(origin: str) -> str | None:
+    """Return the origin that an epoch opened after this one has; None if it can have none."""
+    founded, number = ids.parse_epoch(origin)
+    try:
+        return ids.format_epoch(founded, number + 1)
+    except MalformedError:
+        return None
 
 
 def check_continues(

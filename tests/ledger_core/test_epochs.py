@@ -173,6 +173,32 @@ def test_an_epoch_that_was_lost_itself_is_left_behind_by_the_next(backups: Backu
     assert append_notes(ledger, author, 1)[0].index == 9
 
 
+def test_a_lost_history_that_is_found_again_does_not_go_on_beside_the_epoch(
+    backups: Backups,
+) -> None:
+    """The disk was read after all: but meanwhile an epoch has signed, and others follow that."""
+    service = backups.service
+    ledger = service.open().ledgers.create("main")
+    author = register(ledger)
+    older = backups.take()
+    append_notes(service.open().ledgers.get("main"), author, 3)
+    newest = backups.take()
+    backups.restore(older)
+    _, ledger = begin_epoch(service)
+    append_notes(ledger, author, 1)
+    backups.restore(newest)
+    replica = service.open()
+    assert len(replica.ledgers.check_signed()) == 1
+    assert isinstance(replica.ledgers.get("main").read_only, ForkError)
+    statement, ledger = begin_epoch(service)
+    assert [(each.origin, each.size) for each in statement.known] == [
+        (f"{author.origin}/epoch/2", 4)
+    ]
+    assert (statement.fork.size, ledger.origin) == (5, f"{author.origin}/epoch/3")
+    assert service.open().ledgers.check_signed() == []
+    append_notes(ledger, author, 1)
+
+
 def test_there_is_no_epoch_where_nothing_was_lost(backups: Backups) -> None:
     replica = backups.service.open()
     replica.ledgers.create("main")
