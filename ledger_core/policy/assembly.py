@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, MutableMapping
 from dataclasses import replace
 
-from ledger_core import clock, ids
+from ledger_core import clock, ids, limits
 from ledger_core.errors import StandingError
 from ledger_core.policy import amending, changes, proposals
 from ledger_core.policy.act import Act
@@ -163,13 +163,17 @@ class Assembly:
                 raise StandingError(f"this proposal is withdrawn by: {allowed}")
 
     def _check_bundle(self, act: Act, body: Bundle) -> None:
+        named = 0
         for each in map(self._proposal, body.proposals):
+            named += len(changes.named_by(each.change)) if each.change is not None else 0
             if not each.is_open or each.bundle is not None or each.parts:
                 raise StandingError("a bundle joins open proposals that are in no bundle yet")
             if each.author != act.author:
                 raise StandingError("a bundle joins proposals of its own author")
             if act.received_at >= each.ends_at:
                 raise StandingError("a proposal of this bundle has ended")
+        if named > limits.CHANGE_TARGETS:  # Each endorsement of it looks at all of them.
+            raise StandingError(f"a bundle changes at most {limits.CHANGE_TARGETS} entries")
 
     def _check_outcome(self, act: Act, body: Outcome) -> None:
         if self.due:

@@ -345,6 +345,16 @@ def asking(*topics: str) -> Log:
     return office(make_policy(*topics, rule=MemberRule("birch"), author_counts=False))
 
 
+def test_a_bundle_changes_no_more_entries_than_one_change_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CHANGE_TARGETS", 2)
+    log = asking("hold/1")
+    three = [hold(log, note(log)) for _ in range(3)]
+    refuse("at most 2 entries", bundle, log, *three)
+    assert log.verdict(bundle(log, *three[:2])) == "confirmed"
+
+
 def test_a_bundle_does_not_erase_what_it_holds() -> None:
     log = asking("hold/1", "erasure/1")
     target = note(log)
