@@ -30,6 +30,7 @@ from ledger_core.records.types.epoch import (
 )
 from tests.support.archives import BEGAN_MS, ORIGIN, Archive, Log, key, record_id
 from tests.verifier.audits import audit, first
+from verifier.evidence import Kept, parse_kept_checkpoint
 from verifier.findings import Likely
 from verifier.report import exit_code
 
@@ -206,3 +207,47 @@ def test_a_log_made_up_around_a_trusted_key_is_not_trusted(log: EpochLog) -> Non
     at = forger.open_epoch(fork_by=log.signer, fork=true)
     verdict = audit(forger.export(at), policy=policy(log), accepted=frozenset({NEW}))
     assert not verdict.is_trusted
+
+
+def kept(log: EpochLog, size: int, root: bytes, signer: NoteSigner | None = None) -> Kept:
+    by = signer or log.signer
+    return parse_kept_checkpoint("kept", sign_checkpoint(Checkpoint(by.name, size, root), by))
+
+
+def test_what_was_lost_is_noted_and_fails_nothing(log: EpochLog) -> None:
+    at = log.open_epoch()
+    lost = (kept(log, at + 1, b"\1" * 32), kept(log, at + 20, bytes(32)))
+    verdict = audit(log.export(at), evidence=lost)
+    assert exit_code(verdict, None) == 0
+    said = [(each.level, each.found) for each in verdict.findings.in_order()]
+    assert said == [("warn", f"lost in the epoch of entry {at}")] * 2
+
+
+def test_more_was_lost_than_those_who_agreed_knew(log: EpochLog) -> None:
+    at = log.open_epoch()
+    verdict = audit(log.export(at), evidence=(kept(log, at + 21, bytes(32)),))
+    [found] = verdict.findings.in_order()
+    assert (found.level, found.likely) == ("warn", Likely.LOST)
+    assert f"knew of size {at + 20} as the last" in found.found
+
+
+def test_another_root_than_the_one_that_was_known_is_a_history_rewritten(log: EpochLog) -> None:
+    at = log.open_epoch()
+    found = first(log.export(at), evidence=(kept(log, at + 20, b"\1" * 32),))
+    assert (found.check, found.likely) == (14, Likely.REWRITTEN)
+
+
+def test_what_was_kept_must_hold_as_ever(log: EpochLog) -> None:
+    at = log.open_epoch()
+    true = kept(log, 2, tree.root(log.hashes[:2]))
+    assert exit_code(audit(log.export(at), evidence=(true,)), None) == 0
+    found = first(log.export(at), evidence=(kept(log, 2, b"\1" * 32),))
+    assert (found.check, found.likely) == (14, Likely.REWRITTEN)
+
+
+def test_a_new_name_on_an_old_size_is_found(log: EpochLog) -> None:
+    """Under its new origin the log signs nothing of a size from before the epoch."""
+    at = log.open_epoch()
+    posing = kept(log, 2, tree.root(log.hashes[:2]), NEXT)
+    found = first(log.export(at), evidence=(posing,))
+    assert found.check == 14
