@@ -28,6 +28,7 @@ from ledger_core.ledger import Ledger
 from ledger_core.storage import cosignatures
 from ledger_core.witnessed import Status
 from ledger_core.witnessing import Witnessing
+from tests.support.backups import Backups, begin_epoch
 from tests.support.ledgers import (
     Author,
     Replica,
@@ -455,6 +456,41 @@ def test_a_database_and_a_memory_that_both_went_back_are_shown_by_the_witness(
             append_notes(ledger, author, 20)
             wait_until(ledger, lambda s: "proof" in str(s.witnesses[0].error))
             assert ledger.witness_status().witnessed == before
+
+
+def test_after_an_epoch_the_same_witness_begins_anew_with_the_new_log(
+    backups: Backups,
+) -> None:
+    """What it cosigned of the old name stays true, and it would take no other history under it."""
+    service, witness = backups.service, FakeWitness("witness.example/one", 23)
+    with serving(witness):
+        with witnessing(service, policy_of(witness)) as replica:
+            ledger = replica.ledgers.create("main")
+            author = register(ledger)
+            append_notes(ledger, author, 3)
+            wait_until_witnessed(ledger)
+        copy = backups.take()
+        with witnessing(service, policy_of(witness)) as replica:
+            append_notes(replica.ledgers.get("main"), author, 4)
+            wait_until_witnessed(replica.ledgers.get("main"))
+        backups.restore(copy)
+        statement, _ = begin_epoch(service)
+        service.close()
+        with witnessing(service, policy_of(witness)) as replica:
+            ledger = replica.ledgers.get("main")
+            append_notes(ledger, author, 2)
+            status = wait_until_witnessed(ledger)
+            assert status.witnessed == 8
+            note = ledger.checkpoint(witnessed=True)
+            assert note.startswith(statement.new_origin.encode())
+            assert verify_note(parse_note(note), [witness.signers[0].public])
+            kept = parse_receipt(ledger.receipt(2)).checkpoint
+            assert kept.startswith(f"{statement.old_origin}\n5\n".encode())
+            assert verify_note(parse_note(kept), [witness.signers[0].public])
+    assert {name: each.size for name, each in witness.known.items()} == {
+        statement.old_origin: 9,
+        statement.new_origin: 8,
+    }
 
 
 def test_whatever_witnesses_say_every_line_that_is_stored_verifies(
