@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from ledger_core.backups import back_up, restore
 from ledger_core.cosigner import Cosigner
 from ledger_core.errors import InconsistentError
 from ledger_core.keyring import Keyring
@@ -21,12 +22,13 @@ from ledger_core.storage import cosignatures
 from ledger_core.storage.cosignatures import NO_LEDGER, Trouble
 from ledger_core.storage.database import open_database
 from ledger_core.storage.guards import check_guards
-from ledger_core.storage.signer_memory import SignerMemory
+from ledger_core.storage.signer_memory import Signed, SignerMemory
 from ledger_core.storage.tokens import Tokens
 from tests.docs.pages import blocks, read
-from tests.support.ledgers import SECRET, append_notes, register
+from tests.support.backups import begin_epoch
+from tests.support.ledgers import SECRET, a_service, append_notes, register
 from tests.support.logs import OtherLog
-from tests.support.postgresql import Server
+from tests.support.postgresql import Server, installations
 
 PAGE: Final = read("docs/guides/operator.md")
 (GRANTS,) = [each.text for each in blocks(PAGE) if each.language == "sql"]
@@ -117,6 +119,29 @@ def test_the_restricted_role_can_be_a_witness_and_be_witnessed(restricted_url: s
             with database.write() as tx:
                 cosignatures.put_error(tx, Trouble(NO_LEDGER, bytes(32), error, 1))
         assert [attempt for attempt in WITNESSED if succeeds(attempt, restricted_url)] == []
+
+
+def test_the_restricted_role_backs_up_and_opens_an_epoch(
+    restricted_url: str,
+    postgresql_server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", str(next(installations())), prepend=":")
+    with a_service(restricted_url, tmp_path) as service:
+        replica = service.open()
+        ledger = replica.ledgers.create("main")
+        append_notes(ledger, register(ledger), 2)
+        back_up(replica.database, tmp_path / "backup", service.clock)
+        origin, size = ledger.origin, ledger.size()
+        ledger.checkpoint()
+        known = replica.memory.recall(origin)
+        assert replica.memory.advance(origin, known, Signed(size + 3, bytes(32)))
+        _, ledger = begin_epoch(service)
+        assert ledger.origin == f"{origin}/epoch/2"
+    name = postgresql_server.create_database()
+    restore(tmp_path / "backup", postgresql_server.url(name))
+    postgresql_server.drop_database(name)
 
 
 def succeeds(statement: str, url: str) -> bool:
