@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,8 @@ from ledger_core.records.rules import Policy, hash_policy
 from tests.support.archives import BEGAN_MS, ORIGIN, Archive, Log, key
 from tests.support.assemblies import make_policy
 from tests.verifier.audits import audit
-from verifier.audit import Verdict
+from verifier import report
+from verifier.audit import Options, Verdict
 from verifier.findings import Finding, Likely
 
 OTHER = key(7)
@@ -477,6 +479,31 @@ def test_a_register_that_does_not_parse_is_malformed() -> None:
     made = changed()
     made.files[archive.REGISTER] = made.files[archive.REGISTER].replace(b"amendment", b"=1+1")
     assert audit(made.reseal()).findings.has("malformed")
+
+
+def test_the_reports_tell_what_was_changed_and_what_became_of_the_parts() -> None:
+    log = Governed.with_notes(3, AGREED)
+    log.redact(1, visible_to=["auditor"])
+    order = log.erase(2)
+    outcome = log.agree(order)
+    made = log.archive(redacted=[(1, BODY)], erased=[(2, BODY)])
+    built = report.build(audit(made), Options(archive=Path("archive.zip")), None)
+    text = report.format_text(built)
+    assert "Parts    7 present, 1 redacted, 1 erased" in text
+    told = f"entry {order}: erasure of entry 2 (body): request; in force since {outcome}"
+    assert f"  {told}, agreed to by 2" in text
+    assert "redact of entry 1 (body): auditor; in force since 4" in text
+    page = report.format_html(built)
+    assert "<h2>Changes (2 of 2)</h2>" in page
+    assert built["changes"]["lines"][1]["agreed"] == 2
+
+
+def test_a_long_register_is_cut_in_the_report_and_told_in_full_by_number() -> None:
+    log = Governed.with_notes(30)
+    log.redact(*range(1, 31))
+    built = report.build(audit(log.archive()), Options(archive=Path("archive.zip")), None)
+    assert built["changes"]["total"] == 30
+    assert "  and 10 more, as in mutations.csv" in report.format_text(built)
 
 
 # --- ranges ----------------------------------------------------------------------------
