@@ -133,6 +133,9 @@ def open_epoch(
     body = msgspec.json.encode(epoch)
     sealed = seal_json(statement.new_origin, EPOCH_1.name, body, operator, service.clock())
     admitted = admit(sealed, statement.new_origin)
+    # Before the memory learns what the statement knows: that is the word of those who agreed.
+    author = admitted.signed.record.author
+    epochs.check_epoch(found.constitution, epoch, author, found.head.size)
     row = replace(found.row, origin=statement.new_origin, earlier=found.row.origins)
     # Nothing of the lost entries is to be found when the service runs again.
     views = Views(service.database)

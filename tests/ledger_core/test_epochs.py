@@ -313,6 +313,19 @@ def test_a_statement_that_hides_what_was_signed_opens_nothing(backups: Backups) 
         agree(replica, hiding, [key])
 
 
+def test_a_statement_that_nobody_agreed_to_teaches_the_memory_nothing(backups: Backups) -> None:
+    author, _, _ = lose(backups)
+    replica = backups.service.open()
+    statement = state_epoch(standstill(replica), "main", REASON)
+    more = Known(statement.old_origin, 10**9, ids.format_digest(bytes(32)))
+    claiming = msgspec.structs.replace(statement, known=(more,))
+    with pytest.raises(StandingError, match="no operator"):
+        agree(replica, claiming, [author.key])
+    remembered = replica.memory.recall(statement.old_origin)
+    assert remembered is not None
+    assert remembered.size == 9
+
+
 def test_an_epoch_opened_twice_is_open_once(backups: Backups) -> None:
     lose(backups)
     replica = backups.service.open()
