@@ -6,7 +6,9 @@ entry itself is seen as before.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -19,7 +21,7 @@ from ledger_core import ids
 from ledger_core.records.rules import Audience, MutabilitySetting
 from ledger_core.records.targets import Parts
 from ledger_core.records.types.redaction import Redact
-from tests.api.live import ROUTE, Live, running
+from tests.api.live import ROUTE, Live, problem, running
 from tests.api.test_visibility import (
     ACTION,
     AUDIENCES,
@@ -129,6 +131,16 @@ def live_events(http: httpx.Client, place: Place) -> bool:
     raise AssertionError("the stream ended")
 
 
+def in_archive(http: httpx.Client, place: Place) -> bool:
+    answer = read(http, place, "archive", end=SIZE)
+    if "authorization" not in http.headers:
+        assert problem(answer) == (401, "unauthorized")
+        return False
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+        return b'"s1"' in b"".join(files.read(name) for name in files.namelist())
+
+
 SURFACES: dict[str, Surface] = {
     "entry": in_entry,
     "effect": in_effect,
@@ -136,6 +148,7 @@ SURFACES: dict[str, Surface] = {
     "by column": by_column,
     "by subject": by_subject,
     "live": live_events,
+    "archive": in_archive,
 }
 
 
