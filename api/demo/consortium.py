@@ -20,6 +20,7 @@ from ledger_core import ids
 from ledger_core.formats.checkpoint import verify_checkpoint
 from ledger_core.formats.vkey import parse_vkey
 from ledger_core.policy.anchoring import check_anchored, parent_checkpoint_of, parse_anchored
+from ledger_core.records.rules import CHANGES, MutabilitySetting
 from ledgergrid import Ledger, Receipt, Signer
 from ledgergrid.describing import describe
 from ledgergrid.founding import format_founding, make_founding, make_policy, out_of
@@ -27,7 +28,7 @@ from ledgergrid.founding import format_founding, make_founding, make_policy, out
 SHARED = "shared"
 MEMBERS = ("acme", "birch", "cobalt")
 _DEAL = "deal-1"
-_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -44,6 +45,17 @@ class Parties:
     @property
     def trust(self) -> Path:
         return self.folder / "shared.policy"
+
+    def open(self, running: Service, member: str, ledger: str = SHARED) -> Ledger:
+        """Open a ledger as a member's agent."""
+        return Ledger(
+            running.url,
+            ledger=ledger,
+            signer=self.agents[member],
+            token=self.tokens[member],
+            log_key=running.describe(ledger)["log_key"],
+            state_dir=self.folder / f"{member}-state",
+        )
 
 
 def found(running: Service, folder: Path) -> Parties:
@@ -64,6 +76,7 @@ def found(running: Service, folder: Path) -> Parties:
     parties.charter = described["charter"]
     parties.log_keys = [running.describe(name)["log_key"] for name in ("main", SHARED)]
     say("   Decisions, members and policies: 2 of (acme, birch, cobalt). Not the operator.")
+    say("   Notes may be changed: by a proposal of their author's, and 2 of the three.")
     data = str(folder / "data")
     for name in MEMBERS:
         words = ("--party", name, "--data", data)
@@ -77,11 +90,21 @@ def _founding(parties: Parties) -> bytes:
         for name in MEMBERS
     }
     two = out_of(2, *MEMBERS)
+    changes = [f"{change}:note/1" for change in CHANGES]
     policies = [
         make_policy("member/1", "policy/1", rule=two),
         make_policy("agent.decision/1", rule=two),
+        make_policy(*changes, rule=two, name="changes-of-notes"),
     ]
-    return format_founding(make_founding(members, policies))
+    notes = MutabilitySetting(
+        type="note/1",
+        amend=("member",),
+        roll_back=("member",),
+        redact=("member",),
+        erase=("member",),
+        hold=("steward",),
+    )
+    return format_founding(make_founding(members, policies, mutability=[notes]))
 
 
 # --- witnesses -------------------------------------------------------------------
@@ -133,15 +156,7 @@ def tell(running: Service, parties: Parties) -> None:
     with ExitStack() as closing:
 
         def open_(member: str, ledger: str = SHARED) -> Ledger:
-            client = Ledger(
-                running.url,
-                ledger=ledger,
-                signer=parties.agents[member],
-                token=parties.tokens[member],
-                log_key=running.describe(ledger)["log_key"],
-                state_dir=parties.folder / f"{member}-state",
-            )
-            return closing.enter_context(client)
+            return closing.enter_context(parties.open(running, member, ledger))
 
         acme, birch, cobalt = (open_(name) for name in MEMBERS)
         agreed = _agree(acme, birch, parties)
@@ -166,9 +181,9 @@ def _agree(acme: Ledger, birch: Ledger, parties: Parties) -> Receipt:
     say("\n".join(f"   | {line}" for line in text.split("\n")))
     with step("birch endorses it: two of three"):
         birch.endorse(proposal)
-        outcome = acme.wait_for_outcome(receipt, _PATIENCE_S)
+        outcome = acme.wait_for_outcome(receipt, PATIENCE_S)
     say(f"   {outcome.verdict.upper()} by entry {outcome.entry.index}, whose receipt was checked.")
-    _expect_verdict(outcome.verdict, "confirmed")
+    expect_verdict(outcome.verdict, "confirmed")
     return receipt
 
 
@@ -182,12 +197,12 @@ def _refuse(acme: Ledger, birch: Ledger, cobalt: Ledger) -> None:
         receipt = acme.propose("agent.decision/1", {"decision": "carrier", "chosen": "plane"})
         birch.reject(receipt)
         cobalt.reject(receipt)
-        outcome = acme.wait_for_outcome(receipt, _PATIENCE_S)
+        outcome = acme.wait_for_outcome(receipt, PATIENCE_S)
     say(f"   {outcome.verdict.upper()}: {outcome.reason}. Acknowledged, kept, and not in effect.")
-    _expect_verdict(outcome.verdict, "rejected")
+    expect_verdict(outcome.verdict, "rejected")
 
 
-def _expect_verdict(verdict: str, wanted: str) -> None:
+def expect_verdict(verdict: str, wanted: str) -> None:
     if verdict != wanted:
         raise SystemExit(f"the proposal was {verdict}, expected {wanted}")
 
@@ -221,16 +236,16 @@ def _deal(acme: Ledger, birch: Ledger) -> str:
         birch.append("note/1", {"accepted": True}, refs=[("answers", offer)])
         closing = acme.propose("closing/1", {"reason": "delivered"})
         birch.endorse(closing)
-        outcome = acme.wait_for_outcome(closing, _PATIENCE_S)
+        outcome = acme.wait_for_outcome(closing, PATIENCE_S)
         root = ids.format_digest(acme.checkpoint().root)
-    _expect_verdict(outcome.verdict, "confirmed")
+    expect_verdict(outcome.verdict, "confirmed")
     return root
 
 
 def _show_anchor(running: Service, root: str) -> None:
     """Wait for the anchor; show that it holds the local ledger's root."""
     with step("The root of their ledger becomes an entry of the consortium's"):
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + PATIENCE_S
         path = f"/api/v1/ledgers/{SHARED}/entries?type=anchor/1"
         while not (found := running.get(path)["entries"]):
             if time.monotonic() > until:
@@ -270,7 +285,7 @@ def _check_hidden(running: Service, parties: Parties) -> None:
 def _audit(running: Service, parties: Parties) -> None:
     archive, forged = parties.folder / "shared.zip", parties.folder / "shared-forged.zip"
     with step("Both witnesses cosign; the auditor downloads the consortium's ledger"):
-        _wait_until_witnessed(running)
+        wait_until_witnessed(running)
         running.command("export", "--ledger", SHARED, "--out", str(archive))
     with step("and verifies it offline, believing the log's key and both witnesses"):
         code, report = check_offline(archive, parties.trust)
@@ -287,8 +302,8 @@ def _audit(running: Service, parties: Parties) -> None:
     say("Nothing became final without those concerned, and whoever says otherwise is caught.")
 
 
-def _wait_until_witnessed(running: Service) -> None:
-    until, path = time.monotonic() + _PATIENCE_S, f"/api/v1/ledgers/{SHARED}/witnesses"
+def wait_until_witnessed(running: Service) -> None:
+    until, path = time.monotonic() + PATIENCE_S, f"/api/v1/ledgers/{SHARED}/witnesses"
     while (status := running.get(path))["witnessed"] != status["size"]:
         if time.monotonic() > until:
             raise SystemExit(f"not witnessed: {status}")

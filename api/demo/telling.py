@@ -11,10 +11,10 @@ from pathlib import Path
 from verifier.__main__ import main as verify
 
 
-def check_offline(archive: Path, policy: Path) -> tuple[int, str]:
+def check_offline(archive: Path, policy: Path, *more: str) -> tuple[int, str]:
     """Run the verifier as its command would; return exit code and report."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = verify([str(archive), "--trust", str(policy)])
+        code = verify([str(archive), "--trust", str(policy), *more])
     return code, printed.getvalue()
 
 
