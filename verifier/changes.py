@@ -142,8 +142,10 @@ class Changes:
             contents.refute_alteration(act.index, act.kind, reason)
 
     def is_unseen(self, done: ErasureDone) -> bool:
-        """Say whether an order that is said to be done is not among what is shown."""
-        return ids.parse_digest(done.order) not in self.effects
+        """Say whether an order that is said to be done is not shown, or what it did is not."""
+        leaf_hash = ids.parse_digest(done.order)
+        order = self.effects.get(leaf_hash)
+        return order is None or (order.ordered_at is None and leaf_hash in self.assumed)
 
     def assume(self, assembly: Assembly, act: Act) -> None:
         """Let a bundle or an outcome that cannot be judged do what it does to known entries."""

@@ -544,6 +544,12 @@ def test_changes_of_entries_before_the_range_are_not_judged_and_that_is_said() -
     assert [line.target for line in verdict.register] == [None, None, None, 5]
 
 
+def test_an_order_to_erase_earlier_entries_may_be_done_in_the_range() -> None:
+    log = Governed.with_notes(6)
+    log.done(log.erase(2))
+    assert passed(log.archive(4)).changes_not_judged == 1
+
+
 def test_of_a_change_that_names_earlier_entries_too_the_rest_is_judged() -> None:
     log = Governed.with_notes(6)
     order = log.erase(2, 5, author=OTHER)
