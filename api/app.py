@@ -38,6 +38,7 @@ from api.routes import (
     retention,
     static_log,
     stream,
+    subjects,
     witness,
     witnesses,
 )
@@ -62,6 +63,7 @@ _ROUTERS = (
     entries,
     changes,
     retention,
+    subjects,
     proofs,
     anchors,
     archive,

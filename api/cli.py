@@ -27,6 +27,7 @@ from api.commands import (
     resubmitting,
     retention,
     serve,
+    subjects,
     tokens,
     verify,
 )
@@ -62,6 +63,8 @@ app.command()(effects.subject)
 app.command()(effects.changes)
 app.add_typer(mutability.app, name="mutability")
 app.add_typer(retention.app, name="retention")
+app.command("erase-subject")(subjects.erase_subject)
+app.add_typer(subjects.app, name="certificate")
 app.command()(records.append)
 app.command()(records.receipt)
 app.command()(records.export)

@@ -28,8 +28,10 @@ from ledger_core.merkle import tiles, tree
 from ledger_core.policy.epochs import origin_at
 from ledger_core.storage.database import Database, open_database
 from ledger_core.storage.guards import check_guards
+from ledger_core.storage.store import Gone
 
 _CLOCK_SLACK_MS = 5_000
+_PARTS_AT_ONCE = 200
 _EARLIEST_MS = clock.parse_time("2026-01-01T00:00:00.000Z")
 
 
@@ -166,6 +168,32 @@ def check_keys(patient: Patient) -> None:
     patient.ledgers.count_keys()
 
 
+def check_parts(patient: Patient) -> None:
+    """Raise unless each part of the newest entries is there, or was erased by an order."""
+    for ledger in patient.all_ledgers():
+        size = ledger.size()
+        for start in range(max(0, size - patient.newest), size, _PARTS_AT_ONCE):
+            for entry in ledger.entries(range(start, min(start + _PARTS_AT_ONCE, size))):
+                lost = [name for name, gone in entry.gone.items() if gone is Gone.ROW]
+                if lost:
+                    raise IntegrityError(
+                        f"{ledger.name}: entry {entry.index}: part {lost[0]} is missing, erased "
+                        "by no order",
+                        index=entry.index,
+                    )
+
+
+def check_erased(patient: Patient) -> None:
+    """Raise unless keys and ciphertext of what was ordered to be erased are gone."""
+    undone = patient.ledgers.eraser.find_undone()
+    if undone is not None:
+        raise IntegrityError(
+            f"{undone.ledger}: part {undone.part} of entry {undone.index} is erased, and not "
+            "destroyed yet: the service does that while it runs",
+            index=undone.index,
+        )
+
+
 def check_clock(patient: Patient) -> None:
     """Raise unless this machine's time is behind nothing that was received."""
     now_ms = time.time_ns() // 1_000_000
@@ -202,6 +230,8 @@ _CHECKS: Sequence[tuple[str, Check]] = (
     ("ground truth is append-only in the database itself", check_append_only),
     ("signer's memory agrees with every ledger", check_memory),
     ("newest entries hash, chain and prove up to the checkpoint", check_trees),
+    ("payload parts are there, or erased by an order", check_parts),
+    ("what was erased is destroyed", check_erased),
     ("clock is sane", check_clock),
     ("witnesses keep up", check_witnessed),
 )

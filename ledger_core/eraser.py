@@ -57,6 +57,15 @@ _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
+class Undone:
+    """A part that is erased, and not destroyed (any more)."""
+
+    ledger: str
+    index: int
+    part: str
+
+
+@dataclass(frozen=True)
 class _Order:
     """An order to erase that is in force and not done."""
 
@@ -120,24 +129,41 @@ class Eraser:
 
     def destroy_again(self) -> int:
         """Destroy keys of erased parts that are there (again); return of how many parts."""
-        count, after = 0, (0, -1, "")
-        while True:
-            with self._database.read() as tx:
-                parts = erasures.read_all(tx, after, _AT_ONCE)
-            if not parts:
-                return count
+        count = 0
+        for parts in self._all_parts():
             back = self._find_back(parts)
             for by in {each.by for each in back}:
                 again = {each.commitment: each.key_id for each in back if each.by == by}
                 self._keys.destroy(again, by)
             count += len(back)
-            after = (parts[-1].ledger_id, parts[-1].index, parts[-1].part)
+        return count
 
     def _find_back(self, parts: Sequence[ErasedPart]) -> list[ErasedPart]:
         """Return parts whose key is there, or whose tombstone is not."""
         alive = self._keys.find([each.key_id for each in parts if each.key_id is not None])
         dead = self._keys.find_destroyed([each.commitment for each in parts])
         return [each for each in parts if each.key_id in alive or each.commitment not in dead]
+
+    def find_undone(self) -> Undone | None:
+        """Return an erased part whose key or ciphertext is still there, if there is one."""
+        with self._database.read() as tx:
+            stored = next(erasures.read_undone(tx, 1), None)
+        if stored is not None:
+            return Undone(self._find(stored[0]).name, *stored[1:])
+        for parts in self._all_parts():
+            for part in self._find_back(parts):
+                return Undone(self._find(part.ledger_id).name, part.index, part.part)
+        return None
+
+    def _all_parts(self) -> Iterator[list[ErasedPart]]:
+        after = (0, -1, "")
+        while True:
+            with self._database.read() as tx:
+                parts = erasures.read_all(tx, after, _AT_ONCE)
+            if not parts:
+                return
+            yield parts
+            after = (parts[-1].ledger_id, parts[-1].index, parts[-1].part)
 
     # --- one round -----------------------------------------------------------------
 

@@ -129,6 +129,11 @@ class Ledger:
         return self._row.charter
 
     @property
+    def operator(self) -> str:
+        """The service's own key in this ledger, as ``ed25519:…``."""
+        return ids.format_key(self._operator.public_key)
+
+    @property
     def log_key(self) -> LogKey:
         """The key that signs the newest checkpoint."""
         return self._signer.keys.at(self.size()).public

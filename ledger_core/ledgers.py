@@ -86,7 +86,7 @@ class Ledgers:
         self.views = Views(database)
         self.follower = Follower(database, self.views, self.payloads)
         self.anchorer = Anchorer(database, self.get, clock)
-        self.schedule = Schedule(database, self._each, clock, retention_interval_s)
+        self.schedule = Schedule(database, self.each, clock, retention_interval_s)
         self.eraser = Eraser(
             database,
             keys,
@@ -197,7 +197,8 @@ class Ledgers:
         with self._database.read() as tx:
             return constitution.read(tx).log_keys
 
-    def _each(self) -> Iterator[Ledger]:
+    def each(self) -> Iterator[Ledger]:
+        """Go through all ledgers, in order of their names."""
         after = ""
         while names := self.names(after=after):
             yield from map(self.get, names)

@@ -84,6 +84,10 @@ CHANGE_TARGETS: Final = 10_000
 EXPORTS_NAMED: Final = 1_000
 """Earlier exports that one ``erasure.done/1`` names."""
 
+CERTIFICATE_ORDERS: Final = 1_000
+CERTIFICATE_BYTES: Final = 64 * 1024 * 1024
+"""A certificate of erasure: an order may name 10,000 entries."""
+
 CHANGES_OF_AN_ENTRY: Final = 4_096
 SUBJECT_CHARS: Final = 512
 """A longer name of whom an entry is about finds nothing."""

@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.create_index("erased_by_order", "erased", ["ledger_id", "by", "index", "part"])
     for verb in ("UPDATE", "DELETE"):
         _guard(verb)
+    _guard_payloads()
 
 
 def _guard(verb: str) -> None:
@@ -42,3 +43,33 @@ def _guard(verb: str) -> None:
             f"CREATE TRIGGER erased_no_{verb.lower()} BEFORE {verb} ON erased "
             "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         )
+        if verb == "DELETE":
+            op.execute(
+                "CREATE TRIGGER erased_no_truncate BEFORE TRUNCATE ON erased "
+                "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+            )
+
+
+_NOTED = (
+    "EXISTS (SELECT 1 FROM erased WHERE erased.ledger_id = OLD.ledger_id "
+    'AND erased."index" = OLD."index" AND erased.part = OLD.part)'
+)
+
+
+def _guard_payloads() -> None:
+    """Let nobody delete a payload that is not noted as erased first."""
+    complaint = "payloads is append-only: no delete but of what was erased"
+    if op.get_context().dialect.name == "sqlite":
+        op.execute(
+            f"CREATE TRIGGER payloads_no_delete BEFORE DELETE ON payloads WHEN NOT {_NOTED} "
+            f"BEGIN SELECT RAISE(ABORT, '{complaint}'); END"
+        )
+        return
+    op.execute(
+        "CREATE FUNCTION refuse_unless_erased() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF NOT {_NOTED} THEN RAISE EXCEPTION '{complaint}'; END IF; RETURN OLD; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER payloads_no_delete BEFORE DELETE ON payloads "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_unless_erased()"
+    )

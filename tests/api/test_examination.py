@@ -147,3 +147,20 @@ def test_what_is_wrong_is_found_and_named(
     trouble = found(settings)
     (described,) = [text for check, text in trouble.items() if check.startswith(name)]
     assert said in described
+
+
+def test_a_part_that_is_gone_without_an_order_is_named(settings: Settings) -> None:
+    sql(settings, "DROP TRIGGER payloads_no_delete", 'DELETE FROM payloads WHERE "index" = 290')
+    told = found(settings)["payload parts are there, or erased by an order"]
+    assert "entry 290: part body is missing" in told
+
+
+def test_what_was_erased_and_is_there_again_is_named(settings: Settings) -> None:
+    noted = (
+        "INSERT INTO erased SELECT ledger_id, \"index\", part, 'note/1', x'00', key_id, x'01' "
+        'FROM payloads WHERE "index" = 290'
+    )
+    sql(settings, noted)
+    assert "part body of entry 290" in found(settings)["what was erased is destroyed"]
+    sql(settings, 'DELETE FROM payloads WHERE "index" = 290')
+    assert "part body of entry 290" in found(settings)["what was erased is destroyed"]

@@ -7,7 +7,12 @@ from typing import Final
 
 import pytest
 
-from ledger_core.fail_points import EPOCH_FAIL_POINTS, FAIL_POINTS
+from ledger_core.fail_points import (
+    DESTRUCTION_FAIL_POINTS,
+    EPOCH_FAIL_POINTS,
+    ERASER_FAIL_POINTS,
+    FAIL_POINTS,
+)
 from ledger_core.records import registry
 from ledger_core.storage.tables import metadata
 from tests.docs.names import is_code, is_file
@@ -32,6 +37,7 @@ WORDS: Final = {
     "keys.db",
     "keys.db.lock",
     "ledger.db",
+    "ledger.db.erasing",
     "ledger.db.lock",
     "ledger.db.serving",
     "ledger.db.witnessing",
@@ -44,6 +50,8 @@ KNOWN: Final = {
     *WORDS,
     *FAIL_POINTS,
     *EPOCH_FAIL_POINTS,
+    *DESTRUCTION_FAIL_POINTS,
+    *ERASER_FAIL_POINTS,
     *metadata.tables,
     *(kind.name for kind in registry.ALL),
 }
@@ -56,9 +64,10 @@ def test_every_module_and_function_named_exists(name: str) -> None:
 
 def test_every_crash_point_is_told_with_what_it_leaves_behind() -> None:
     table = PAGE.split("## What a crash leaves behind")[1].split("\n## ")[0]
-    assert [point for point in FAIL_POINTS if f"`{point}`" not in table] == []
+    points = (*FAIL_POINTS, *DESTRUCTION_FAIL_POINTS, *ERASER_FAIL_POINTS)
+    assert [point for point in points if f"`{point}`" not in table] == []
     story = PAGE.split("## What a crash leaves behind")[0]
-    assert [point for point in FAIL_POINTS if f"`{point}`" not in story] == []
+    assert [point for point in points if f"`{point}`" not in story] == []
 
 
 def test_every_table_of_ground_truth_is_told() -> None:

@@ -22,6 +22,7 @@ from ledger_core.storage.store import Gone
 from ledger_core.storage.views import EntryQuery
 from tests.ledger_core.test_changes import EVERYTHING, Office, digest, parts
 from tests.support.ledgers import Replica, Service, appended, refused
+from tests.support.tampering import drop_guards
 
 CALLS = MutabilitySetting(type="agent.action/1", erase=("author",), keep_s={"body": 60})
 
@@ -231,6 +232,7 @@ def test_a_row_that_is_gone_without_an_order_stops_the_appends_and_is_named(
     office = Bureau(service)
     first = office.note("first")
     with office.replica.database.write() as tx:
+        drop_guards(tx)
         tx.execute(text(f'DELETE FROM payloads WHERE "index" = {first.index}'))
     assert office.ledger.entry(first.index).gone == {"body": Gone.ROW}
     error = office.replica.ledgers.degraded()["main"]

@@ -118,6 +118,7 @@ def test_a_payload_that_is_gone_is_missing_and_said_to_be(service: Service, tmp_
     ledger = replica.ledgers.create("main")
     append_notes(ledger, register(ledger), 3)
     with replica.database.write() as tx:
+        drop_guards(tx)
         tx.execute(text('DELETE FROM payloads WHERE "index" = 3'))
     assert verified(ledger, export(ledger), tmp_path) == 1
 

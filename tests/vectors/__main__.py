@@ -8,6 +8,7 @@ from typing import Any, cast
 from tests.vectors import (
     anchor,
     archive,
+    certificate,
     changes,
     entry,
     governance,
@@ -41,6 +42,7 @@ FILES: dict[str, ModuleType] = {
     "governance": governance,
     "changes": changes,
     "segment": segment,
+    "certificate": certificate,
 }
 """Each page of docs/spec with vectors, and what makes them."""
 

@@ -27,7 +27,7 @@ from ledger_core.formats import (
 )
 from ledger_core.formats.record import Part, PartRef, SignedRecord
 from ledger_core.merkle import tiles, tree
-from ledger_core.policy import anchoring
+from ledger_core.policy import anchoring, certificate
 from ledger_core.policy.act import Act
 from ledger_core.policy.assembly import Assembly, Due, due_type
 from ledger_core.policy.constitution import Constitution, KeyStanding
@@ -270,6 +270,22 @@ def _check_anchored(given: Given) -> dict[str, Any]:
     return {"origin": anchor.origin, "size": anchor.size, "charter": anchor.charter}
 
 
+def _parse_certificate(given: Given) -> certificate.Certificate:
+    raw = read(given["certificate"])
+    parsed = certificate.parse_certificate(raw)
+    assert certificate.format_certificate(parsed) == raw
+    return parsed
+
+
+def _check_certificate(given: Given) -> dict[str, Any]:
+    def unsigned(raw: bytes) -> checkpoint.Checkpoint:
+        return checkpoint.parse_checkpoint(note.parse_note(raw).text)
+
+    proved = certificate.check_certificate(_parse_certificate(given), unsigned)
+    told = ("origin", "order", "done", "entries", "parts")
+    return {"erasures": [{name: getattr(each, name) for name in told} for each in proved]}
+
+
 def _parse_trust_policy(given: Given) -> None:
     trust_policy.parse_trust_policy(read(given["policy"]))
 
@@ -503,6 +519,8 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "verify_cosignature": _verify_cosignature,
     "parse_receipt": _silently(_parse_receipt),
     "check_receipt": _check_receipt,
+    "parse_certificate": _silently(_parse_certificate),
+    "check_certificate": _check_certificate,
     "parse_anchored": _silently(_parse_anchored),
     "check_anchored": _check_anchored,
     "parse_trust_policy": _parse_trust_policy,

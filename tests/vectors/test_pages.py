@@ -13,6 +13,7 @@ from ledger_core.formats.record import format_record
 from tests.vectors import (
     anchor,
     archive,
+    certificate,
     change_types,
     entry,
     governance_types,
@@ -45,6 +46,7 @@ EXAMPLES = {
     "governance": json.dumps(governance_types.POLICY, indent=2).encode(),
     "changes": json.dumps(change_types.MUTABILITY, indent=2).encode(),
     "segment": json.dumps(segment.BODY, indent=2).encode(),
+    "certificate": certificate.CERTIFICATE,
 }
 """What the page shows, to the byte."""
 
@@ -65,6 +67,7 @@ LIMITS = {
     "CHANGE_TARGETS",
     "changes": "CHANGE_TARGETS CHANGES_OF_AN_ENTRY KEEP_S PAYLOAD_PARTS",
     "segment": "SEGMENT_ITEMS ENTRY_BYTES PAYLOAD_PART_BYTES",
+    "certificate": "CERTIFICATE_ORDERS CERTIFICATE_BYTES",
 }
 """The limits of ledger_core/limits.py that bind a format, and must stand on its page."""
 

@@ -67,8 +67,14 @@ def test_no_table_can_be_emptied_in_one_go(table: str, replica: Replica) -> None
         attempt(replica, f"TRUNCATE {table} CASCADE")
 
 
-def test_a_payload_can_be_deleted_because_erasure_will_need_it(replica: Replica) -> None:
-    attempt(replica, 'DELETE FROM payloads WHERE "index" = 5')
+def test_a_payload_is_deleted_only_if_it_is_noted_as_erased(replica: Replica) -> None:
+    delete = 'DELETE FROM payloads WHERE "index" = 5'
+    with pytest.raises(StorageError, match="append-only"):
+        attempt(replica, delete)
+    columns = 'ledger_id, "index", part, type, commitment, key_id, "by"'
+    noted = "ledger_id, \"index\", part, 'note/1', data, key_id, data"
+    attempt(replica, f"INSERT INTO erased ({columns}) SELECT {noted} FROM payloads")
+    attempt(replica, delete)
     assert replica.ledgers.get("main").entry(5).parts == {}
 
 
