@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import consensus, effects, growth, machine, sealing, service, verifying
+from tests.bench import consensus, effects, erasing, growth, machine, sealing, service, verifying
 from tests.bench.figures import Report
 from tests.bench.run import FULL, QUICK, STORES, Run, Sizes
 from tests.bench.stock import make_stock
@@ -46,6 +46,8 @@ SECTIONS: Final[dict[str, Callable[[Run], None]]] = {
     # Behind the verifier, whose archives are of ledgers in which nothing was changed.
     "effects-sqlite": lambda run: effects.measure(run, "sqlite"),
     "effects-postgresql": lambda run: effects.measure(run, "postgresql"),
+    "erasure-sqlite": lambda run: erasing.measure(run, "sqlite"),
+    "erasure-postgresql": lambda run: erasing.measure(run, "postgresql"),
 }
 
 
