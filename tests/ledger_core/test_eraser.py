@@ -6,11 +6,18 @@ import msgspec
 import pytest
 from sqlalchemy import select, text
 
-from ledger_core import clock
-from ledger_core.errors import ErasedError, LedgerGridError, ReadOnlyError, StorageError
+from ledger_core import clock, ids
+from ledger_core.errors import (
+    ErasedError,
+    LedgerGridError,
+    ReadOnlyError,
+    StandingError,
+    StorageError,
+)
 from ledger_core.policy.visibility import read_subject
 from ledger_core.records.model import decode_part
 from ledger_core.records.rules import MutabilitySetting
+from ledger_core.records.targets import Parts
 from ledger_core.records.types.erasure import Erasure
 from ledger_core.records.types.erasure_done import ERASURE_DONE_1, ErasureDone
 from ledger_core.records.types.hold import Hold
@@ -21,7 +28,7 @@ from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import Gone
 from ledger_core.storage.views import EntryQuery
 from tests.ledger_core.test_changes import EVERYTHING, Office, digest, parts
-from tests.support.ledgers import Replica, Service, appended, refused
+from tests.support.ledgers import Replica, Service, appended, refused, register
 from tests.support.tampering import drop_guards
 
 CALLS = MutabilitySetting(type="agent.action/1", erase=("author",), keep_s={"body": 60})
@@ -256,3 +263,25 @@ def test_the_thread_erases_by_itself(service: Service) -> None:
     order = office.change("erasure/1", Erasure(parts(first), "request"))
     office.ledger.wait_for(order.index + 1, 20)
     assert office.effect(order).done_at == order.index + 1
+
+
+def test_what_may_not_be_erased_is_refused_and_recorded_and_stays(service: Service) -> None:
+    """Under a hold, by somebody whom the setting does not name, and of a governance record."""
+    office = Bureau(service)
+    first, second = office.note("held"), office.note("another's")
+    hold(office, "hold", first)
+    stranger = register(office.ledger)
+    charter = Parts(ids.format_digest(office.ledger.charter), ("body",))
+    attempts = [
+        (office.agent, parts(first)),
+        (stranger, parts(second)),
+        (office.agent, (charter,)),
+    ]
+    for author, targets in attempts:
+        body = msgspec.json.encode(Erasure(targets, "request"))
+        outcome = office.ledger.append([author.seal("erasure/1", {"body": body})])[0]
+        assert isinstance(refused(outcome), StandingError)
+        assert office.types(1) == ["refusal/1"]
+    assert office.work() is None
+    for index in (0, first.index, second.index):
+        assert office.ledger.entry(index).parts.keys() == {"body"}
