@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -55,6 +55,7 @@ class Follower:
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
         self._rung: set[int] = set()
+        self._asked: set[int] = set()
         self._hurried = 0
         self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
         self._closing = False
@@ -103,6 +104,8 @@ class Follower:
         """Wait until the views cover ``size`` entries; return what they cover."""
         with self._changed:
             self._hurried += 1
+            if self._filled.get(ledger_id, 0) < size:
+                self._asked.add(ledger_id)
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._filled.get(ledger_id, 0) >= size or self._closing, timeout_s
@@ -117,6 +120,7 @@ class Follower:
         while not self._closing:
             began = time.monotonic()
             if began < look_at:
+                self.failure = self._look_where_asked() or self.failure
                 self.failure = self._fill_those(self._take_rung()) or self.failure
             else:
                 self.failure = self.catch_up()
@@ -148,6 +152,24 @@ class Follower:
             self._changed.notify_all()
         return self._fill_those(sizes)
 
+    def _look_where_asked(self) -> LedgerGridError | None:
+        """Learn the size of ledgers whose views somebody waits for; others may have written."""
+        with self._changed:
+            asked, self._asked = self._asked, set()
+        for ledger_id in asked:
+            try:
+                with self._database.read() as tx:
+                    size = store.read_head(tx, ledger_id).size
+            except StorageError as error:
+                self._ask_again(asked)
+                return error
+            self.ring(ledger_id, size)
+        return None
+
+    def _ask_again(self, ledger_ids: Set[int]) -> None:
+        with self._changed:
+            self._asked |= ledger_ids
+
     def _take_rung(self) -> dict[int, int]:
         """Return the sizes of ledgers that grew in this process, or are not filled up yet."""
         with self._changed:
@@ -160,6 +182,9 @@ class Follower:
             try:
                 if self._filled.get(ledger_id, 0) != size:
                     self._fill(ledger_id, size)
+            except StorageError as error:
+                self._ask_again({ledger_id})
+                failure = error
             except LedgerGridError as error:
                 failure = error
         return failure

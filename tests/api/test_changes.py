@@ -262,6 +262,7 @@ def test_a_redacted_part_is_hidden_on_every_surface_but_from_the_named_roles(
 def test_what_is_shown_again_is_found_again(redacted: tuple[Office, Receipt]) -> None:
     office, action = redacted
     office.clients["house"].unredact(action)
+    office.clients["other"].checkpoint()  # It knows of the change now, and waits for the views.
     assert [each.index for each in office.clients["other"].subject("session:s1")] == [action.index]
     effect = office.clients["other"].effect(action)
     assert [each.what for each in effect.history] == ["redact", "unredact"]

@@ -94,3 +94,17 @@ def test_only_one_process_at_a_time_fills_and_nobody_waits_for_it(service: Servi
     assert time.monotonic() - began < PATIENCE_S
     with other.filling() as is_theirs, one.filling() as is_ours:
         assert (is_ours, is_theirs) == (False, True)
+
+
+def test_who_waits_for_what_another_process_wrote_waits_for_no_look_at_every_ledger(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_LOOK_SHARE", 1_000_000)
+    replicas = [service.open(), service.open()]
+    replicas[0].ledgers.create("main")
+    ledgers = [replica.ledgers.get("main") for replica in replicas]
+    author = register(ledgers[0])
+    for ledger in ledgers:
+        assert ledger.wait_until_searchable(ledger.size(), PATIENCE_S) >= 2
+    append_notes(ledgers[0], author, 3)
+    assert ledgers[1].wait_until_searchable(5, PATIENCE_S) >= 5
