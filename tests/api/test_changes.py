@@ -6,9 +6,10 @@ and erasures. Whoever reads has a token; auditors read as the member ``audit``.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ledger_core.records.types.charter import Founding, FoundingKey, FoundingMem
 from ledgergrid import Ledger, Receipt, Signer
 from ledgergrid.founding import make_policy, out_of
 from tests.api.live import ROUTE, Live, problem
+from verifier.__main__ import main as verify
 
 MEMBERS = ("house", "audit", "other")
 PATIENCE_S = 30
@@ -176,6 +178,21 @@ def test_an_office_amends_rolls_back_redacts_holds_and_erases(office: Office) ->
     # Old receipts prove what they proved.
     receipt = office.get("house", f"entries/{first.index}/receipt", size=first.checkpoint.size)
     assert receipt.status_code == 200
+    for reader in ("operator", "audit", "other"):
+        check_offline(office, reader, first)
+
+
+def check_offline(office: Office, reader: str, kept: Receipt) -> None:
+    """Verify what this reader may take home, with a receipt from before all the changes."""
+    archive, trust, receipt = (office.folder / f"{reader}.{x}" for x in ("zip", "policy", "proof"))
+    archive.write_bytes(office.get(reader, "archive").content)
+    trust.write_text(f"log {format_vkey(office.core.log_key)}\nquorum none\n")
+    receipt.write_bytes(kept.text)
+    with redirect_stdout(io.StringIO()) as printed:
+        code = verify([str(archive), "--trust", str(trust), "--receipt", str(receipt)])
+    report = printed.getvalue()
+    assert (code, "VERIFIED. L1" in report) == (0, True), report
+    assert "ok   17" in report and "2 erased" in report
 
 
 def test_every_read_tells_what_holds_of_an_entry(office: Office) -> None:
