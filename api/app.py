@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import logs, problems
 from api.bodies import BoundedBodies, Intake
+from api.feed import Feed
 from api.keystores import open_key_store
 from api.metrics import Metrics
 from api.routes import (
@@ -134,6 +135,7 @@ def build_service(settings: Settings) -> Service:
         hub=Hub(settings.max_stream_readers),
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
+        feed=Feed(on_drop=metrics.count_unreported),
         cosigner=open_cosigner(settings, database),
         witnessing=open_witnessing(settings, ledgers, database),
     )

@@ -62,6 +62,17 @@ class Metrics:
             "stream_readers", "Live streams open.", multiprocess_mode="livesum", **mine
         )
 
+        self._unreported = Counter(
+            "calls_unreported",
+            "Calls that a reporter lost because it could not keep up.",
+            ("reporter",),
+            **mine,
+        )
+
+    def count_unreported(self, reporter: str, count: int) -> None:
+        """Count calls that a reporter (feed.py) never heard of."""
+        self._unreported.labels(reporter).inc(count)
+
     def observe(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count one answered request; status 0 means that nobody waited for the answer."""
         method = method if method in _METHODS else "other"

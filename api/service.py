@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.bodies import Intake
+from api.feed import Feed
 from api.metrics import Metrics
 from api.settings import Settings
 from api.streams import Hub
@@ -31,6 +32,8 @@ class Service:
     hub: Hub
     intake: Intake
     metrics: Metrics
+    feed: Feed
+    """Calls that just ended, for those who report on them."""
     cosigner: Cosigner | None = None
     """This service as witness of other logs, if it is one."""
     witnessing: Witnessing | None = None
