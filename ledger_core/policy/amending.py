@@ -20,6 +20,8 @@ from ledger_core.records.registry import ALL, find_type
 from ledger_core.records.rules import AMENDS, EVERY_TYPE, MutabilitySetting, Policy, hash_policy
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1
+from ledger_core.records.types.capture_limits import CAPTURE_LIMITS_1
+from ledger_core.records.types.capture_stop import CAPTURE_STOP_1
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
@@ -64,7 +66,10 @@ UNGOVERNABLE = frozenset(
 )
 """What must never wait for an agreement: agreeing itself, a key's way out, the service's duties."""
 
-_AGREED = frozenset(kind.name for kind in (MEMBER_1, POLICY_1, AUDIENCE_1, MUTABILITY_1))
+_AGREED = frozenset(
+    kind.name
+    for kind in (MEMBER_1, POLICY_1, AUDIENCE_1, MUTABILITY_1, CAPTURE_LIMITS_1, CAPTURE_STOP_1)
+)
 """What more may propose than may decide alone."""
 
 _INDEPENDENT = ("consortium", "local")

@@ -8,9 +8,12 @@ from ledger_core.errors import UnknownTypeError
 from ledger_core.records.model import RecordType
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.agent_decision import AGENT_DECISION_1
+from ledger_core.records.types.alert import ALERT_1
 from ledger_core.records.types.anchor import ANCHOR_1
 from ledger_core.records.types.audience import AUDIENCE_1
 from ledger_core.records.types.bundle import BUNDLE_1
+from ledger_core.records.types.capture_limits import CAPTURE_LIMITS_1
+from ledger_core.records.types.capture_stop import CAPTURE_STOP_1
 from ledger_core.records.types.charter import CHARTER_1
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
@@ -22,7 +25,9 @@ from ledger_core.records.types.export import EXPORT_1
 from ledger_core.records.types.hold import HOLD_1
 from ledger_core.records.types.key import KEY_1
 from ledger_core.records.types.key_rotation import KEY_ROTATION_1
-from ledger_core.records.types.llm_call import LLM_CALL_1
+from ledger_core.records.types.llm_call import LLM_CALL_1, LLM_CALL_2
+from ledger_core.records.types.llm_refused import LLM_REFUSED_1
+from ledger_core.records.types.llm_start import LLM_START_1
 from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.member import MEMBER_1
 from ledger_core.records.types.mutability import MUTABILITY_1
@@ -57,6 +62,8 @@ ALL = (
     RETENTION_1,
     ERASURE_DONE_1,
     REFUSAL_1,
+    CAPTURE_LIMITS_1,
+    CAPTURE_STOP_1,
     EPOCH_1,
     ANCHOR_1,
     CLOSING_1,
@@ -64,6 +71,10 @@ ALL = (
     AGENT_ACTION_1,
     AGENT_DECISION_1,
     LLM_CALL_1,
+    LLM_START_1,
+    LLM_CALL_2,
+    LLM_REFUSED_1,
+    ALERT_1,
     SEGMENT_1,
     EXPORT_1,
 )

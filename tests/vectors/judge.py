@@ -25,7 +25,7 @@ from ledger_core.formats import (
     vkey,
     witness,
 )
-from ledger_core.formats.record import Part, PartRef, SignedRecord
+from ledger_core.formats.record import Part, PartRef, Ref, SignedRecord
 from ledger_core.merkle import tiles, tree
 from ledger_core.policy import anchoring, certificate
 from ledger_core.policy.act import Act
@@ -401,7 +401,8 @@ def _decode_payload(given: Given) -> None:
             parts[name] = Part(SALT, parts[name].data[:-1] + b" ")
         case {"resalted": name}:
             parts[name] = Part(SALT[::-1], parts[name].data)
-    of = make_record(kind=given["type"], payload=refs, ledger=given["ledger"])
+    named = tuple(Ref(**ref) for ref in given.get("refs", []))
+    of = make_record(kind=given["type"], payload=refs, ledger=given["ledger"], refs=named)
     made = record.Record(**{f: getattr(of, f) for f in of.__struct_fields__} | {
         "author": given["author"]
     })  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.vectors import change_types, governance_types, segment
+from tests.vectors import capture_types, change_types, governance_types, segment
 from tests.vectors.bad_governance_types import BAD
 from tests.vectors.build import EPOCH_ORIGIN, LOG, ORIGIN, Case, accept, refuse
 from tests.vectors.epoch_types import BAD_EPOCHS, EPOCHS, STATEMENT, encode
@@ -69,6 +69,7 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
         "call": {"call": CALL},
         "call with its exchange": EXCHANGE,
     },
+    **capture_types.EXAMPLES,
     "segment/1": {"segment": segment.PARTS},
     "export/1": {"export": {"body": EXPORT}, "export of all": {"body": {**EXPORT, "end": 0}}},
 }
@@ -76,7 +77,8 @@ EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
 
 BY_OPERATORS = (
     "charter/1 key/1 log.key/1 member/1 policy/1 audience/1 outcome/1 "
-    "equivocation/1 epoch/1 anchor/1 export/1 mutability/1 retention/1 erasure.done/1 refusal/1"
+    "equivocation/1 epoch/1 anchor/1 export/1 mutability/1 retention/1 erasure.done/1 refusal/1 "
+    "capture.limits/1 capture.stop/1 alert/1"
 )
 AUTHORS = dict.fromkeys(BY_OPERATORS.split(), OPERATOR_KEY)
 
@@ -154,6 +156,12 @@ def _payloads() -> list[Case]:
         )
         for name, call in _bad_calls().items()
     ]
+    cases += [
+        refuse(f"{kind} with {name}", "decode_payload", _given(kind, parts), "bad-payload")
+        for kind, bodies in capture_types.BAD.items()
+        for name, parts in bodies.items()
+    ]
+    cases += capture_types.cases(_given)
     cases += [
         refuse(f"segment/1 with {name}", "decode_payload", _given("segment/1", bad), "bad-payload")
         for name, bad in segment.bad_parts().items()

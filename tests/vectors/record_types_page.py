@@ -181,6 +181,21 @@ RULES = {
         "Its own rule: `order` is a digest; `exports` are record ids; `backups_until` is a time."
     ),
     "refusal/1": "Its own rule: `record` is a digest, `author` a key, `type` like `note/1`.",
+    "capture.limits/1": (
+        "What it means is in [capture.md](capture.md), as for the other types of calls."
+    ),
+    "llm.start/1": (
+        "Its own rule: `timestamp` is a time as in [record.md](record.md); no ref is `answers`; "
+        "of level `metadata` it has no part `request`."
+    ),
+    "llm.call/2": (
+        "Its own rule: `timestamp` is a time as in [record.md](record.md); `cost_microusd` is "
+        "there if and only if `cost_basis` is not `unknown`; at most one ref is `answers`, and "
+        "with it there is no part `request` and no field that begins with `request_` but "
+        "`request_id`; of level `metadata` it has no part but `call`."
+    ),
+    "llm.refused/1": "Its own rule: `timestamp` is a time as in [record.md](record.md).",
+    "alert/1": "Its own rule: `timestamp` is a time as in [record.md](record.md).",
     "segment/1": (
         "Its own rule, and what it is for, is in [segment.md](segment.md): `items` are as many as "
         "`count` says and have the `root`; `from` is not after `to`."
