@@ -17,6 +17,7 @@ from ledgergrid.changing import Changing
 from ledgergrid.delivery import Outcome
 from ledgergrid.epochs import NewEpoch
 from ledgergrid.governing import Governing
+from ledgergrid.postman import Postman
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
 from ledgergrid.session import DraftLike, Session, Settings
@@ -38,6 +39,7 @@ class Ledger(Governing, Changing):
         self._session = Session(url, ledger, signer, settings)
         self._http = httpx.Client(headers=self._session.headers, timeout=self._session.timeout_s)
         self._worker = Worker(self._send)
+        self._postman = Postman(self._deliver)
 
     @property
     def state_dir(self) -> Path:
@@ -68,6 +70,16 @@ class Ledger(Governing, Changing):
         self._run(self._session.learn())
         sealed = self._session.seal(Draft(type, payload, options))
         return self._worker.submit(sealed, self._session.patience_s)
+
+    def keep(self, type: str, payload: object = None, **options: Unpack[Options]) -> str:
+        """Seal a record and put it on disk; a background thread appends it. Return its id.
+
+        When this returns a crash cannot lose the record, and whether the ledger answers makes no
+        difference: what it does not take now waits in the outbox. What it refuses is logged.
+        """
+        id = self._run(self._session.keep(Draft(type, payload, options)))
+        self._postman.send_for()
+        return id
 
     def flush(self) -> list[Outcome]:
         """Wait for what is enqueued, then send what is left in the outbox and return how it went.
@@ -100,8 +112,9 @@ class Ledger(Governing, Changing):
         return self._run(self._session.resubmit(submissions))
 
     def close(self) -> None:
-        """Send what is enqueued and close connections."""
+        """Send what is enqueued or kept, and close connections."""
         self._worker.close()
+        self._postman.close()
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -117,6 +130,9 @@ class Ledger(Governing, Changing):
 
     def _send(self, batch: list[Sealed], is_closing: bool) -> list[Outcome]:
         return self._run(self._session.send(batch, is_closing))
+
+    def _deliver(self) -> bool:
+        return self._run(self._session.deliver())
 
     def _run(self, flow: Flow[T]) -> T:
         try:

@@ -18,6 +18,7 @@ from ledger_core.formats.trust_policy import TrustPolicy
 from ledgergrid import epochs
 from ledgergrid.delivery import Delivery, Outcome, has_pending
 from ledgergrid.epochs import NewEpoch
+from ledgergrid.errors import DistrustError, UnreachableError
 from ledgergrid.memory import Memory
 from ledgergrid.numbers import Numbers
 from ledgergrid.outbox import Outbox
@@ -109,6 +110,16 @@ class Session:
             raise outcome
         return outcome
 
+    def keep(self, draft: Draft) -> Flow[str]:
+        """Seal one record and put it into the outbox, to be sent by :meth:`flush`; return its id.
+
+        Nothing is asked of the ledger but, once and for all, who it is.
+        """
+        yield from self.learn()
+        sealed = self.seal(draft)
+        self._delivery.keep([sealed])
+        return sealed.id
+
     def append_many(self, drafts: Iterable[DraftLike]) -> Flow[list[Outcome]]:
         """Append records in batches; each draft has a receipt or an error, in order."""
         yield from self.learn()
@@ -143,6 +154,12 @@ class Session:
         """Deliver what is left in the outbox."""
         yield from self.learn()
         return (yield from self._delivery.flush(patience_s=self.patience_s))
+
+    def deliver(self) -> Flow[bool]:
+        """Try once to deliver what is in the outbox; say whether all of it has its answer."""
+        yield from self.learn()
+        outcomes = yield from self._delivery.flush(patience_s=0.0)
+        return not any(isinstance(each, UnreachableError | DistrustError) for each in outcomes)
 
     def checkpoint(self) -> Flow[Checkpoint]:
         """Fetch and verify the newest checkpoint."""
