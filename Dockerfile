@@ -1,7 +1,10 @@
 # The service, as one image. Build it from the root of the repository:
 #
 #   docker build --tag ledgergrid .
-#   docker run --publish 8080:8080 --volume ledgergrid:/data ledgergrid
+#   docker run --env LEDGERGRID_API_KEY="$(openssl rand -hex 32)" \
+#     --publish 127.0.0.1:8080:8080 --volume ledgergrid:/data ledgergrid
+#
+# In a container the service listens on every address, so it does not start without a key.
 
 FROM python:3.11-slim AS build
 

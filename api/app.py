@@ -2,10 +2,11 @@
 
 ::
 
-    Observer            id, metrics, logs of what failed
-      AppendRoutes      the two hot routes, plain ASGI
-        BoundedBodies   small bodies only, from here on
-          FastAPI       everything else
+    Observer              id, metrics, logs of what failed
+      Guard               Host, Origin, content types; headers for browsers
+        AppendRoutes      the two hot routes, plain ASGI
+          BoundedBodies   small bodies only, from here on
+            FastAPI       everything else
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import logs, problems
 from api.bodies import BoundedBodies, Intake
 from api.feed import Feed
+from api.guards import Guard, check_exposure
 from api.keystores import open_key_store
 from api.metrics import Metrics
 from api.routes import (
@@ -85,7 +87,8 @@ class App:
         bounded = BoundedBodies(self.api, service.intake)
         hot = records.AppendRoutes(bounded, service)
         verbose = service.settings.log_level == "debug"
-        self._layers: ASGIApp = logs.Observer(hot, service.metrics, logs_requests=verbose)
+        guarded = Guard(hot, service.settings)
+        self._layers: ASGIApp = logs.Observer(guarded, service.metrics, logs_requests=verbose)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._layers(scope, receive, send)
@@ -93,6 +96,7 @@ class App:
 
 def create_app(settings: Settings) -> App:
     """Build the service; nothing runs before its lifespan begins."""
+    check_exposure(settings)
     if not structlog.is_configured():
         # structlog's own default prints local variables, and payloads with them.
         logs.configure_structlog(settings.log_level)

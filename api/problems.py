@@ -102,6 +102,10 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
 # What has no exception of ours: it comes from the framework, or from a mistake of ours.
 METHOD_NOT_ALLOWED = ("method-not-allowed", "Method not allowed here")
 INTERNAL = ("internal", "Something went wrong inside")
+MISDIRECTED = ("misdirected", "Not a host of this service")
+CROSS_SITE = ("cross-site", "Another site's page may not do this")
+EXPOSED = ("exposed", "Open to others without a key")
+MEDIA_TYPE_REFUSED = ("media-type", "Content type not taken")
 HIDDEN = "the service logged what happened under this answer's X-Request-ID"
 
 
@@ -148,6 +152,28 @@ def internal_problem() -> Problem:
 def method_problem(allow: str) -> Problem:
     code, title = METHOD_NOT_ALLOWED
     return Problem(405, code, title, f"allowed: {allow}", {}, {"Allow": allow})
+
+
+def misdirected_problem(detail: str) -> Problem:
+    code, title = MISDIRECTED
+    return Problem(421, code, title, detail, {}, {})
+
+
+def cross_site_problem() -> Problem:
+    code, title = CROSS_SITE
+    detail = "a browser sent this from a page of another origin"
+    return Problem(403, code, title, detail, {}, {})
+
+
+def exposed_problem() -> Problem:
+    code, title = EXPOSED
+    detail = "this address is not loopback and LEDGERGRID_API_KEY is not set: nobody is served"
+    return Problem(403, code, title, detail, {}, {})
+
+
+def media_type_problem() -> Problem:
+    code, title = MEDIA_TYPE_REFUSED
+    return Problem(415, code, title, "send JSON, and say so in Content-Type", {}, {})
 
 
 def respond(problem: Problem) -> Response:
@@ -223,6 +249,8 @@ _REASONS = {
     404: "Not there, or not for this token",
     409: "Same id with other bytes, or a version that is no longer current",
     413: "Too large",
+    415: "Content type is not JSON",
+    421: "Not a host of this service",
     422: "Record refused",
     503: "Too busy, or read-only",
 }

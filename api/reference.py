@@ -13,7 +13,16 @@ import typer
 from pydantic import SecretStr
 
 from api.cli import app
-from api.problems import INTERNAL, METHOD_NOT_ALLOWED, RULES, rule_of
+from api.problems import (
+    CROSS_SITE,
+    EXPOSED,
+    INTERNAL,
+    MEDIA_TYPE_REFUSED,
+    METHOD_NOT_ALLOWED,
+    MISDIRECTED,
+    RULES,
+    rule_of,
+)
 from api.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -72,7 +81,11 @@ def _errors() -> Iterator[str]:
         rule = rule_of(kind)
         yield f"| `{kind.code}` | {rule.status} | {kind.title} | {rule.advice} |"
     for status, (code, title), advice in (
+        (403, CROSS_SITE, "List the page's host in `LEDGERGRID_ALLOWED_HOSTS`, if it is yours."),
+        (403, EXPOSED, "Set `LEDGERGRID_API_KEY`, or listen on 127.0.0.1."),
         (405, METHOD_NOT_ALLOWED, "Use a method that `Allow` names."),
+        (415, MEDIA_TYPE_REFUSED, "Send `Content-Type: application/json`."),
+        (421, MISDIRECTED, "List the host in `LEDGERGRID_ALLOWED_HOSTS`, if it is yours."),
         (500, INTERNAL, "Report it, with the request id."),
     ):
         yield f"| `{code}` | {status} | {title} | {advice} |"

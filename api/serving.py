@@ -14,6 +14,7 @@ import uvicorn
 
 from api import logs, workers
 from api.app import open_ledgers
+from api.guards import check_exposure
 from api.metrics import MULTIPROCESS_DIR
 from api.settings import PREFIX, Settings, load_settings, to_environment
 from ledger_core.errors import ForkError, IntegrityError, SettingsError
@@ -29,6 +30,7 @@ _OTHER_VARIABLES = {"TOKEN", "URL", "LEDGER", "FAIL_POINT"}
 def run(chosen: Mapping[str, Any], *, degraded: bool) -> None:
     """Prepare the service and serve until told to stop; ``chosen`` goes before the environment."""
     settings = load_settings(**chosen)
+    check_exposure(settings)
     _warn_of_unknown_variables()
     with ExitStack() as held:
         if settings.sqlite_file is not None:

@@ -6,16 +6,36 @@ is made from this file.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from ledger_core import limits
 from ledger_core.errors import SettingsError
 
 PREFIX = "LEDGERGRID_"
+COMPAT_PREFIX = "AGENTLEDGER_"
+COMPAT_NAMES = frozenset({"host", "port", "api_key"})
+"""Settings that are read under the other prefix too, where ours says nothing."""
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?")
+
+
+class _CompatSource(EnvSettingsSource):
+    """Reads the variables of setups that were made for another proxy of this kind."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, env_prefix=COMPAT_PREFIX)
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name in COMPAT_NAMES}
 
 
 class Settings(BaseSettings):
@@ -75,6 +95,22 @@ class Settings(BaseSettings):
         default=5.0, ge=0.1, le=120, description="How long Vault may take to answer."
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key that agents and readers of calls present (docs/reference/security.md): a "
+        "long random secret. Needed wherever `HOST` is not a loopback address. Empty: none.",
+    )
+    api_key_in_query: bool = Field(
+        default=False,
+        description="Whether the key may also stand in a query as `api_key=`, where browsers and "
+        "proxies between keep it.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        max_length=4096,
+        description="More hosts that the service goes by and whose pages may write to it, with "
+        "commas between: `ledger.example.org`, `*.example.org`; without ports.",
+    )
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks one.")
     workers: int = Field(
         default=1, ge=1, le=64, description="Processes that serve; each checks and batches."
@@ -85,6 +121,11 @@ class Settings(BaseSettings):
         pattern=r"^[!-*,-~]*$",
         description="What a new ledger's origin begins with, before `/` and its name: where the "
         "log is found, without a scheme. Empty: a name derived from the service's keys.",
+    )
+    capture_ledger: str = Field(
+        default="calls",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Ledger that calls through the proxy are written to; made upon the first.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is logged; `debug` logs every request."
@@ -155,6 +196,37 @@ class Settings(BaseSettings):
         description="How long entries may lack their quorum before a ledger is *not witnessed*.",
     )
 
+    @field_validator("api_key")
+    @classmethod
+    def _check_api_key(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]{0,200}", value.get_secret_value()):
+            raise ValueError("200 printable ASCII characters at most, without spaces")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_allowed_hosts(cls, value: str) -> str:
+        if not all(_HOST_NAME.fullmatch(name) for name in _listed(value)):
+            raise ValueError("names as ledger.example.org or *.example.org, commas between")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the command line first, then our variables, then the compatible ones."""
+        return init_settings, env_settings, _CompatSource(settings_cls)
+
+    @property
+    def allowed_host_names(self) -> list[str]:
+        """The hosts that ``allowed_hosts`` lists, without brackets."""
+        return [name.strip("[]") for name in _listed(self.allowed_hosts)]
+
     @property
     def database_url(self) -> str:
         """The ledgers' database; may hold a password."""
@@ -189,6 +261,10 @@ class Settings(BaseSettings):
     def key_store_file(self) -> Path | None:
         """The key store, where it is a file."""
         return _file_of(self.key_store_url)
+
+
+def _listed(value: str) -> list[str]:
+    return [name.strip().lower() for name in value.split(",") if name.strip()]
 
 
 def _file_of(url: str) -> Path | None:

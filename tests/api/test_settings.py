@@ -34,9 +34,32 @@ def test_a_service_on_postgresql_has_no_file(monkeypatch: pytest.MonkeyPatch) ->
     assert "secret" not in repr(settings)
 
 
+def test_compatible_variables_are_read_where_ours_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AGENTLEDGER_API_KEY", "theirs")
+    monkeypatch.setenv("AGENTLEDGER_PORT", "9000")
+    monkeypatch.setenv("AGENTLEDGER_DATA", "/nowhere")
+    settings = load_settings()
+    assert (settings.api_key.get_secret_value(), settings.port) == ("theirs", 9000)
+    assert settings.data == Path("data")
+    monkeypatch.setenv("LEDGERGRID_API_KEY", "ours")
+    assert load_settings(port=9001).port == 9001
+    assert load_settings().api_key.get_secret_value() == "ours"
+    assert "ours" not in repr(load_settings())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("WORKERS", "0"), ("LOG_LEVEL", "loud"), ("ORIGIN_PREFIX", "a b")],
+    [
+        ("API_KEY", "with a space"),
+        ("API_KEY", "k" * 201),
+        ("ALLOWED_HOSTS", "http://x"),
+        ("PORT", "70000"),
+        ("WORKERS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("ORIGIN_PREFIX", "a b"),
+    ],
 )
 def test_a_setting_that_cannot_work_is_named_and_its_value_is_not(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -50,7 +73,9 @@ def test_a_setting_that_cannot_work_is_named_and_its_value_is_not(
 def test_a_worker_gets_the_settings_of_its_parent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    parent = load_settings(data=tmp_path, port=9000, workers=2, origin_prefix="log.example")
+    parent = load_settings(
+        data=tmp_path, port=9000, workers=2, origin_prefix="log.example", api_key="k" * 32
+    )
     for name, value in to_environment(parent).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == parent

@@ -33,7 +33,7 @@ def count_shares(pid: int, port: int) -> list[int]:
     """Open connections, and return how many each worker took that took any."""
     held = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     for each in held:
-        each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        each.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert each.recv(4096).startswith(b"HTTP/1.1 200")
     shares = [connections_of(worker, port) for worker in children_of(pid)]
     for each in held:
