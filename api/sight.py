@@ -24,8 +24,8 @@ from ledger_core.policy.visibility import Reader, Standpoint, read_subject
 from ledger_core.prover import InclusionProof
 from ledger_core.records.registry import find_type
 from ledger_core.records.types.outcome import Verdict
+from ledger_core.storage.search import EntryQuery, Page
 from ledger_core.storage.store import StoredEntry
-from ledger_core.storage.views import EntryQuery, Page
 
 _AT_ONCE = 500
 

@@ -16,7 +16,7 @@ from ledger_core.formats.record import verify_record
 from ledger_core.formats.submission import parse_submission
 from ledger_core.ledger import Ledger
 from ledger_core.sequencer import Outcome
-from ledger_core.storage import store
+from ledger_core.storage import catalogue
 from ledger_core.storage.database import Database
 
 _NO_STANDING = "the author's key is not registered in this ledger, if there is one"
@@ -36,7 +36,7 @@ class NoLedger:
         self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
         with self._database.write() as tx:
-            store.find_ledger(tx, "")
+            catalogue.find_ledger(tx, "")
         return [StandingError(_NO_STANDING) for _ in admitted]
 
 

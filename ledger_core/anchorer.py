@@ -32,10 +32,10 @@ from ledger_core.ledger import Ledger
 from ledger_core.policy.anchoring import AnchoredReceipt, format_anchored
 from ledger_core.records.types.anchor import Anchor
 from ledger_core.sequencer import Appended
-from ledger_core.storage import closings, store
+from ledger_core.storage import catalogue, closings
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.closings import Closing
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.store import LedgerRow
 
 _AT_ONCE = 200
 _AGAIN_MS = 60_000
@@ -98,7 +98,7 @@ class Anchorer:
         if named is None:
             raise IntegrityError(f"{local.name} is closed and has no parent", index=0)
         with self._database.read() as tx:
-            found = store.find_origin(tx, named.origin)
+            found = catalogue.find_origin(tx, named.origin)
         if found is None or ids.format_digest(found.charter) != named.charter:
             raise NotFoundError("its parent is not a ledger of this service")
         return found
@@ -136,7 +136,7 @@ class Anchorer:
         if closing.parent is None:
             raise NotFoundError("this ledger is not anchored")
         with self._database.read() as tx:
-            return store.read_ledger_name(tx, closing.parent)
+            return catalogue.read_ledger_name(tx, closing.parent)
 
     def prove(self, local: Ledger, index: int) -> bytes:
         """Return an entry's anchored receipt; :class:`NotFoundError` before it is anchored."""

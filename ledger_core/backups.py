@@ -26,7 +26,8 @@ from ledger_core.clock import Clock, format_time
 from ledger_core.errors import ForkError, IntegrityError, MalformedError, SettingsError
 from ledger_core.merkle.tree import Frontier, leaf_hash
 from ledger_core.signing import check_left
-from ledger_core.storage import copies, store
+from ledger_core.storage import catalogue, copies, store
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.copies import Kind
 from ledger_core.storage.database import (
     Database,
@@ -35,7 +36,7 @@ from ledger_core.storage.database import (
     open_database,
 )
 from ledger_core.storage.signer_memory import SignerMemory
-from ledger_core.storage.store import Head, LedgerRow
+from ledger_core.storage.store import Head
 
 MANIFEST = "manifest.json"
 _FILES: dict[Kind, str] = {"sqlite": "ledger.db", "postgresql": "ledger.pgdump"}
@@ -99,7 +100,7 @@ def back_up(
         ledgers = _copy_sqlite(database, file, tell)
     else:
         with copies.snapshot(database) as (tx, name):
-            ledgers = _verify(tx, store.read_all_heads(tx), tell)
+            ledgers = _verify(tx, catalogue.read_all_heads(tx), tell)
             copies.dump_postgresql(tx, name, file)
     file.chmod(0o600)
     copies.sync(file)
@@ -121,10 +122,10 @@ def back_up(
 
 def _copy_sqlite(database: Database, file: Path, tell: Tell) -> list[BackedUp]:
     with database.read() as tx:
-        before = {row.ledger_id: head for row, head in store.read_all_heads(tx)}
+        before = {row.ledger_id: head for row, head in catalogue.read_all_heads(tx)}
     copies.copy_sqlite(database, file)
     with _reading(file) as tx:
-        heads = store.read_all_heads(tx)
+        heads = catalogue.read_all_heads(tx)
         for row, head in heads:
             then = before.pop(row.ledger_id, head)
             if then != head and compute_root(tx, row.ledger_id, then.size) != then.root:
@@ -228,7 +229,7 @@ def restore(folder: Path, database_url: str, tell: Tell = lambda done, total: No
             raise IntegrityError("what was restored has another schema than the backup says")
         database.migrate()
         with database.read() as tx:
-            found = _verify(tx, store.read_all_heads(tx), tell)
+            found = _verify(tx, catalogue.read_all_heads(tx), tell)
     if tuple(found) != manifest.ledgers:
         raise IntegrityError("what was restored are not the ledgers that the backup says")
     return manifest
@@ -240,7 +241,7 @@ def compare(database: Database, memory: SignerMemory) -> list[Standing]:
     rows: dict[str, tuple[LedgerRow, Head]] = {}
     found: list[Standing] = []
     with database.read() as tx:
-        for row, head in store.read_all_heads(tx):
+        for row, head in catalogue.read_all_heads(tx):
             last = signed.pop(row.origin, None)
             if last is None:
                 found.append(Standing(row.name, head.size, None, "nothing it signed is known"))

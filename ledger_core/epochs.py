@@ -60,10 +60,11 @@ from ledger_core.records.types.epoch import (
 )
 from ledger_core.sequencer import Sequencer
 from ledger_core.signing import CheckpointSigner, LogKeys, check_continues, check_left
-from ledger_core.storage import store
+from ledger_core.storage import catalogue, store, trees
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
-from ledger_core.storage.store import Head, LedgerRow
+from ledger_core.storage.store import Head
 from ledger_core.storage.views import Views
 
 _GENERATIONS = 64
@@ -156,12 +157,12 @@ def open_epoch(
 def _find(service: Standstill, name: str) -> _Found:
     """Read a ledger, and check that its tree is what its head says."""
     with service.database.read() as tx:
-        row = store.find_ledger(tx, name)
+        row = catalogue.find_ledger(tx, name)
         if row is None:
             raise NotFoundError(f"no ledger named {name[:80]!r}")
         reader = ConstitutionReader(row.ledger_id)
         constitution, head = reader.read(tx), store.read_head(tx, row.ledger_id)
-        edge = store.read_tile_edge(tx, row.ledger_id, head.size)
+        edge = trees.read_tile_edge(tx, row.ledger_id, head.size)
     if edge.frontier().root() != head.root:
         raise IntegrityError(f"{name}: the tree at size {head.size} has another root than its head")
     if constitution.origin != row.origin:
@@ -207,7 +208,7 @@ def _is_of(service: Standstill, row: LedgerRow, origin: str) -> bool:
     if not ids.are_of_one_ledger(origin, row.origins[0]):
         return False
     with service.database.read() as tx:
-        other = store.find_origin(tx, origin)
+        other = catalogue.find_origin(tx, origin)
     return other is None or other.ledger_id == row.ledger_id
 
 
@@ -254,7 +255,7 @@ def _next_origin(service: Standstill, row: LedgerRow, known: Sequence[Known]) ->
         ids.parse_epoch(each)[1] for each in taken if ids.are_of_one_ledger(each, founded)
     )
     with service.database.read() as tx:
-        while store.find_origin(tx, ids.format_epoch(founded, number)) is not None:
+        while catalogue.find_origin(tx, ids.format_epoch(founded, number)) is not None:
             number += 1
     return ids.format_epoch(founded, number)
 
@@ -275,7 +276,7 @@ def _check_still_so(service: Standstill, found: _Found, statement: Statement) ->
                 f"{known.origin}: size {known.size} was signed, and the statement does not say so"
             )
     with service.database.read() as tx:
-        taken = store.find_origin(tx, statement.new_origin)
+        taken = catalogue.find_origin(tx, statement.new_origin)
     if taken is not None or service.memory.recall(statement.new_origin) is not None:
         raise StandingError(f"{statement.new_origin} was opened before: state the epoch anew")
     own = service.keyring.log_signer(statement.new_origin).public

@@ -42,7 +42,8 @@ from ledger_core.storage import effects, erasures
 from ledger_core.storage.database import Database
 from ledger_core.storage.erasures import ErasedPart
 from ledger_core.storage.forgetting import forget, is_viewed, scrub
-from ledger_core.storage.views import EntryQuery, Views
+from ledger_core.storage.search import EntryQuery
+from ledger_core.storage.views import Views
 
 STORES = ("keys", "payloads", "views")
 """What is cleaned, as ``erasure.done/1`` names it."""

@@ -35,10 +35,11 @@ from ledger_core.prover import Prover
 from ledger_core.records import registry
 from ledger_core.records.types.export import Export
 from ledger_core.sequencer import Appended
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, store, trees
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.erasures import Erased
-from ledger_core.storage.store import Head, LedgerRow, SealedEntry
+from ledger_core.storage.store import Head, SealedEntry
 from ledger_core.witnessed import Witnessed
 
 _GROUP_BYTES = 1024 * 1024
@@ -125,7 +126,7 @@ class Exporter:
     def _stay_with_the_key(self, tx: Transaction, head: Head, end: int) -> Head:
         """Return a head signed by a key that the archive shows: none of a later handover."""
         handovers = [index for index, _ in self._prover.log_keys(head.size) if index >= end]
-        root = store.find_checkpoint(tx, self._ledger.ledger_id, min(handovers, default=head.size))
+        root = trees.find_checkpoint(tx, self._ledger.ledger_id, min(handovers, default=head.size))
         if not handovers or root is None:
             return head
         return replace(head, size=handovers[0], root=root)

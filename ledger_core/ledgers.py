@@ -42,10 +42,11 @@ from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.charter import NOTHING_MORE, Charter, Founding, FoundingKey, Kind
 from ledger_core.schedule import Schedule
 from ledger_core.signing import CheckpointSigner, KeyHistory, LogKeys, check_continues, check_left
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, catalogue, store, trees
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.signer_memory import Signed, SignerMemory
-from ledger_core.storage.store import Head, LedgerRow, NewEntry, StoredPart
+from ledger_core.storage.store import Head, NewEntry, StoredPart
 from ledger_core.storage.views import Views
 from ledger_core.witnessed import LATE_MS, Witnessed
 
@@ -138,8 +139,8 @@ class Ledgers:
         body = msgspec.json.encode(charter)
         submission = seal_json(origin, "charter/1", body, own, self._clock())
         with self._database.write() as tx:
-            store.lock_ledgers(tx)
-            if store.is_taken(tx, name, origin):
+            catalogue.lock_ledgers(tx)
+            if catalogue.is_taken(tx, name, origin):
                 raise ConflictError("this name or origin is taken", stored=name, received=name)
             row = _found(tx, self._database, name, charter, submission, self._clock())
             reach("ledgers.before-commit")
@@ -154,7 +155,7 @@ class Ledgers:
         if found is not None:
             return found
         with self._database.read() as tx:
-            row = store.find_ledger(tx, name)
+            row = catalogue.find_ledger(tx, name)
         if row is None:
             raise NotFoundError(f"no ledger named {name[:80]!r}")
         return self._open_ledger(row)
@@ -162,7 +163,7 @@ class Ledgers:
     def find(self, ledger_id: int) -> Ledger:
         """Return the ledger with this id."""
         with self._database.read() as tx:
-            name = store.read_ledger_name(tx, ledger_id)
+            name = catalogue.read_ledger_name(tx, ledger_id)
         return self.get(name)
 
     def _open_ledger(self, row: LedgerRow) -> Ledger:
@@ -207,7 +208,7 @@ class Ledgers:
     def names(self, *, after: str = "", limit: int = 1000) -> list[str]:
         """Return ledgers' names in order, those behind ``after``."""
         with self._database.read() as tx:
-            return [row.name for row in store.list_ledgers(tx, after, limit)]
+            return [row.name for row in catalogue.list_ledgers(tx, after, limit)]
 
     def degraded(self) -> dict[str, LedgerGridError]:
         """Return the ledgers of this process that take no appends, and why."""
@@ -227,7 +228,7 @@ class Ledgers:
         keys, and an older copy of ours has not the newest.
         """
         with self._database.read() as tx:
-            heads = sorted(store.read_all_heads(tx), key=lambda each: -each[1].received_at)
+            heads = sorted(catalogue.read_all_heads(tx), key=lambda each: -each[1].received_at)
             for row, head in heads[:_LATEST_LEDGERS]:
                 start = max(0, head.size - _LATEST_ENTRIES)
                 try:
@@ -243,7 +244,7 @@ class Ledgers:
         """
         signed = self._memory.recall_all()
         with self._database.read() as tx:
-            heads = {row.origin: (row, head) for row, head in store.read_all_heads(tx)}
+            heads = {row.origin: (row, head) for row, head in catalogue.read_all_heads(tx)}
         founded = {row.origins[0]: row for row, _ in heads.values()}
         found: list[ForkError] = []
         skipped = self._find_checked(signed)
@@ -319,12 +320,12 @@ def _found(
     act = Act(0, first, now, admitted.kind, author, admitted.payload)
     assembly = Assembly(Constitution(), {})
     assembly.take(act, assembly.check(act))
-    row = store.add_ledger(tx, name, charter.origin, charter.kind, first)
+    row = catalogue.add_ledger(tx, name, charter.origin, charter.kind, first)
     # The charter lies in the clear, as all governance does.
     parts = {name: StoredPart(p.salt, p.data, None) for name, p in admitted.parts.items()}
     entry = NewEntry(0, NO_PREVIOUS, first, admitted.record_id, leaf, parts)
     store.add_entries(tx, database.dialect, row.ledger_id, [entry])
-    store.add_checkpoint(tx, row.ledger_id, 1, first)
+    trees.add_checkpoint(tx, row.ledger_id, 1, first)
     store.add_head(tx, row.ledger_id, Head(1, first, first, now))
     assemblies.add_constitutional(tx, database.dialect, row.ledger_id, [0])
     return row

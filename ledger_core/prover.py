@@ -19,7 +19,7 @@ from ledger_core.merkle import tiles, tree
 from ledger_core.merkle.tiles import TILE_WIDTH, TileId, TileNodes
 from ledger_core.merkle.tree import NodeId
 from ledger_core.signing import CheckpointSigner, KeyHistory
-from ledger_core.storage import store
+from ledger_core.storage import store, trees
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import Head
 
@@ -80,7 +80,7 @@ class Prover:
 
     def receipt(self, tx: Transaction, index: int, size: int) -> bytes:
         """Return the receipt of ``index`` at a checkpoint of ``size``; the same bytes for ever."""
-        root = store.find_checkpoint(tx, self._ledger_id, size)
+        root = trees.find_checkpoint(tx, self._ledger_id, size)
         if root is None or not 0 <= index < size:
             raise NotFoundError(f"no checkpoint of size {size} that covers entry {index}")
         leaves = store.read_leaves(tx, self._ledger_id, index, index + 1)
@@ -185,11 +185,11 @@ class _TileReader:
 
     def _read(self, level: int, position: int, width: int) -> TileNodes:
         if width == TILE_WIDTH:
-            stored = store.read_full_tile(self._tx, self._ledger_id, level, position)
+            stored = trees.read_full_tile(self._tx, self._ledger_id, level, position)
             row = tiles.split_hashes(stored)
         else:
             start = position * TILE_WIDTH
-            row = store.read_tile_row(self._tx, self._ledger_id, level, start, start + width)
+            row = trees.read_tile_row(self._tx, self._ledger_id, level, start, start + width)
         if len(row) != width:
             raise IntegrityError(
                 f"tile {level}/{position} has {len(row)} hashes, not {width}",

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence, Set
-from contextlib import suppress
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 
 import msgspec
 
@@ -26,56 +24,34 @@ from ledger_core import constitutions, ids
 from ledger_core.admission import Admitted
 from ledger_core.clock import Clock
 from ledger_core.errors import (
-    ConflictError,
-    DanglingReferenceError,
     ForkError,
-    HeadMovedError,
     IntegrityError,
     LedgerGridError,
     OutcomeUnknownError,
     ReadOnlyError,
-    StandingError,
     StorageError,
 )
 from ledger_core.fail_points import reach
 from ledger_core.formats.ed25519 import PrivateKey
-from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
+from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.receipt import Receipt, format_receipt
-from ledger_core.formats.submission import seal_json
 from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
 from ledger_core.payloads import Payloads, Sealer
-from ledger_core.policy.act import Act
-from ledger_core.policy.assembly import Assembly, Due, due_type, is_speech, named_proposals
-from ledger_core.policy.changes import named_by, seal_refusal
+from ledger_core.placing import Batch, Placed, Registrar, Taken
+from ledger_core.policy.assembly import Assembly, named_proposals
+from ledger_core.policy.changes import named_by
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.proposals import Proposal
 from ledger_core.policy.streams import Counters
-from ledger_core.policy.visibility import check_parties
 from ledger_core.prover import Prover
-from ledger_core.records.types.epoch import EPOCH_1, Statement
-from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, closings, counters, effects, epochs, store
+from ledger_core.storage import assemblies, closings, counters, effects, epochs, store, trees
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
-from ledger_core.storage.store import Head, LedgerRow, NewEntry, Opened
-
-
-class Placed(msgspec.Struct, frozen=True):
-    """Where a record lies; ``header`` is its bytes, the leaf without the record.
-
-    ``size`` is that of the first checkpoint that covers it, None for this batch's own.
-    """
-
-    index: int
-    received_at: int
-    header: bytes
-    leaf_hash: bytes
-    record_id: str
-    size: int | None
-    is_new: bool
+from ledger_core.storage.store import Head, Opened
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -102,31 +78,6 @@ class _Edge:
     constitution: Constitution
 
 
-class _Taken(msgspec.Struct, frozen=True):
-    """A record id that has its place already."""
-
-    index: int
-    leaf: bytes
-    leaf_hash: bytes
-
-
-@dataclass
-class _Batch:
-    """A batch on its way: entries given places so far and what they change."""
-
-    head: Head
-    received_at: int
-    taken: dict[bytes, _Taken]
-    known_refs: dict[bytes, int]
-    known_proposals: dict[bytes, Proposal]
-    counters: Counters
-    assembly: Assembly
-    named: Set[bytes]
-    """Entries that changes in this batch name, by leaf hash."""
-    sealer: Sealer
-    entries: list[NewEntry] = field(default_factory=list)
-
-
 class Sequencer:
     """One ledger's writer in this process; thread-safe, one transaction at a time."""
 
@@ -143,8 +94,7 @@ class Sequencer:
         self._database = database
         self._ledger = ledger
         self._signer = signer
-        self._operator = operator
-        self._operator_key = ids.format_key(operator.public_key)
+        self._registrar = Registrar(ledger.origin, operator)
         self._prover = prover
         self._clock = clock
         self._payloads = payloads
@@ -185,13 +135,13 @@ class Sequencer:
 
     def _commit(
         self, admitted: Sequence[Admitted], sealer: Sealer
-    ) -> tuple[_Batch, Growth, list[Placed | LedgerGridError]]:
+    ) -> tuple[Batch, Growth, list[Placed | LedgerGridError]]:
         with self._database.write() as tx:
             opened = self._open(tx, admitted)
             reach("sequencer.locked")
             edge = self._edge_at(tx, opened.head)
             batch = self._begin(tx, opened, edge, admitted, sealer)
-            places = [self._place(tx, batch, each) for each in admitted]
+            places = [batch.place(tx, each) for each in admitted]
             grown, growth = self._store(tx, edge, batch)
             reach("sequencer.before-commit")
         reach("sequencer.after-commit")
@@ -214,7 +164,7 @@ class Sequencer:
         if edge is not None and edge.head == head:
             return edge
         if edge is None:
-            tiles = store.read_tile_edge(tx, ledger_id, head.size)
+            tiles = trees.read_tile_edge(tx, ledger_id, head.size)
             constitution = constitutions.extend(tx, ledger_id, Constitution(), 0, head.size)
             edge = _Edge(head, tiles.frontier(), tiles, constitution)
         elif edge.head.size < head.size:
@@ -244,7 +194,9 @@ class Sequencer:
     def _open(self, tx: Transaction, admitted: Sequence[Admitted]) -> Opened:
         refs = {ref for each in admitted for ref in (*each.refs, *each.named)}
         record_ids = [each.record_id for each in admitted]
-        record_ids += [refusal.record_id for refusal in map(self._refusal_of, admitted) if refusal]
+        record_ids += [
+            refusal.record_id for refusal in map(self._registrar.seal_refusal, admitted) if refusal
+        ]
         return store.open_append(tx, self._ledger.ledger_id, record_ids, refs)
 
     def _begin(
@@ -254,7 +206,7 @@ class Sequencer:
         edge: _Edge,
         admitted: Sequence[Admitted],
         sealer: Sealer,
-    ) -> _Batch:
+    ) -> Batch:
         named = {leaf for each in admitted for leaf in each.named}
         numbers = {each.counter for each in admitted if each.counter is not None}
         known, known_effects = self._recall(tx, admitted, named)
@@ -263,11 +215,12 @@ class Sequencer:
                 raise IntegrityError(
                     f"proposal {each.index} waits under no policy", index=each.index
                 )
-        return _Batch(
+        return Batch(
+            ledger_id=self._ledger.ledger_id,
             head=opened.head,
             received_at=max(self._clock(), opened.head.received_at),
             taken={
-                record_id: _Taken(entry.index, entry.leaf, entry.leaf_hash)
+                record_id: Taken(entry.index, entry.leaf, entry.leaf_hash)
                 for record_id, entry in opened.taken.items()
             },
             known_refs=opened.known_refs,
@@ -276,6 +229,7 @@ class Sequencer:
             assembly=Assembly(edge.constitution, dict(known), known_effects),
             named=named,
             sealer=sealer,
+            registrar=self._registrar,
         )
 
     def _recall(
@@ -294,129 +248,7 @@ class Sequencer:
         found = effects.find(tx, ledger_id, asked)
         return known | assemblies.find_proposals(tx, ledger_id, found.keys()), found
 
-    def _place(self, tx: Transaction, batch: _Batch, each: Admitted) -> Placed | LedgerGridError:
-        try:
-            taken = batch.taken.get(each.record_id)
-            if taken is None:
-                return self._append(batch, each)
-            return self._repeat(tx, batch, each, taken)
-        except IntegrityError:
-            raise
-        except LedgerGridError as error:
-            self._note_refusal(batch, each, error)
-            return error
-
-    def _refusal_of(self, each: Admitted, code: str = "") -> Admitted | None:
-        """Return the record that a change was refused; its id follows from the change's bytes."""
-        if not each.named:
-            return None
-        record = each.signed.record
-        refusal = Refusal(
-            ids.format_digest(sha256(each.signed.raw).digest()), record.type, record.author, code
-        )
-        sealed = seal_refusal(self._ledger.origin, refusal, record.made_at, self._operator)
-        record_id = ids.parse_record_id(sealed.signed.record.id)
-        body = {"body": refusal}
-        return Admitted(sealed.signed, record_id, REFUSAL_1, sealed.parts, body, ())
-
-    def _note_refusal(self, batch: _Batch, each: Admitted, error: LedgerGridError) -> None:
-        """Record that a change was refused to one who stands, once however often it is tried."""
-        index, constitution = batch.head.size + len(batch.entries), batch.assembly.constitution
-        is_refusal = isinstance(error, StandingError) and not isinstance(error, HeadMovedError)
-        if not is_refusal or not constitution.stands_at(each.signed.record.author, index):
-            return
-        refusal = self._refusal_of(each, error.code)
-        if refusal is not None and refusal.record_id not in batch.taken:
-            with suppress(StandingError):  # Of a service that is no operator here: it has no word.
-                self._append_one(batch, refusal)
-
-    def _repeat(self, tx: Transaction, batch: _Batch, each: Admitted, taken: _Taken) -> Placed:
-        """Same id, same bytes: the same place again. Same id, other bytes: a conflict."""
-        if leaf_hash(taken.leaf) != taken.leaf_hash:
-            raise IntegrityError(f"entry {taken.index} lost its leaf hash", index=taken.index)
-        stored = parse_entry(taken.leaf)
-        record_id = each.signed.record.id
-        if stored.record != each.signed.raw:
-            raise ConflictError(
-                f"id {record_id} is taken by entry {taken.index} with other bytes",
-                stored=ids.format_digest(sha256(stored.record).digest()),
-                received=ids.format_digest(sha256(each.signed.raw).digest()),
-            )
-        size = None
-        if taken.index < batch.head.size:
-            size = store.find_covering_size(tx, self._ledger.ledger_id, taken.index)
-        return _placed(each, taken, stored.header.received_at, size, is_new=False)
-
-    def _append(self, batch: _Batch, each: Admitted) -> Placed:
-        """Give a record its place, and behind it whatever of the service's own is due then."""
-        missing = [r for r in (*each.refs, *each.named) if r not in batch.known_refs]
-        if missing:
-            raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
-        placed = self._append_one(batch, each)
-        while batch.assembly.due:
-            due = batch.assembly.due[0]
-            try:
-                self._append_one(batch, self._seal_due(due, batch.received_at))
-            except LedgerGridError as error:
-                # Half of what belongs together is worse than nothing: the batch is given up.
-                raise RuntimeError(f"{due} is due and was refused") from error
-        return placed
-
-    def _seal_due(self, due: Due, made_at: int) -> Admitted:
-        """Seal a record of the service's own; nothing of it needs to be checked again."""
-        kind = due_type(due)
-        sealed = seal_json(
-            self._ledger.origin, kind.name, msgspec.json.encode(due), self._operator, made_at
-        )
-        record_id = ids.parse_record_id(sealed.signed.record.id)
-        return Admitted(sealed.signed, record_id, kind, sealed.parts, {"body": due}, ())
-
-    def _append_one(self, batch: _Batch, each: Admitted) -> Placed:
-        index = batch.head.size + len(batch.entries)
-        previous = batch.entries[-1].leaf_hash if batch.entries else batch.head.last_leaf
-        header = Header(
-            self._ledger.origin, index, previous, batch.received_at, each.signed.signature
-        )
-        leaf = format_entry(Entry(header, each.signed.raw))
-        hashed = leaf_hash(leaf)
-        author = each.signed.record.author
-        repeats = batch.counters.find(each.counter)
-        act = Act(
-            index,
-            hashed,
-            batch.received_at,
-            each.kind,
-            author,
-            each.payload,
-            each.amends,
-            repeats,
-            tuple(each.signed.record.payload),
-        )
-        if each.kind is EPOCH_1:
-            _check_fork(batch, each.payload["body"].statement)
-        policy = batch.assembly.check(act)
-        check_parties(batch.assembly.constitution, each.signed.record.parties, index)
-        if policy is not None or is_speech(each.kind) or repeats is not None:
-            self._check_can_conclude(batch, index)
-        parts = batch.sealer.seal(each)
-        batch.assembly.take(act, policy)
-        batch.counters.give(each.counter, hashed)
-        if hashed in batch.named:
-            batch.assembly.alterations.learn(act)
-        batch.entries.append(NewEntry(index, previous, hashed, each.record_id, leaf, parts))
-        taken = batch.taken[each.record_id] = _Taken(index, leaf, hashed)
-        batch.known_refs[hashed] = index
-        return _placed(each, taken, batch.received_at, None, is_new=True)
-
-    def _check_can_conclude(self, batch: _Batch, index: int) -> None:
-        """Raise unless the service may write what this record may make due."""
-        constitution = batch.assembly.constitution
-        key = constitution.keys.get(self._operator_key)
-        stands = constitution.stands_at(self._operator_key, index)
-        if key is None or not stands or "operator" not in key.roles:
-            raise StandingError("this service's key is no operator here: it can conclude nothing")
-
-    def _store(self, tx: Transaction, edge: _Edge, batch: _Batch) -> tuple[_Edge, Growth]:
+    def _store(self, tx: Transaction, edge: _Edge, batch: Batch) -> tuple[_Edge, Growth]:
         leaf_hashes = [entry.leaf_hash for entry in batch.entries]
         growth = Growth(edge.frontier, leaf_hashes)
         if not batch.entries:
@@ -427,9 +259,9 @@ class Sequencer:
         with sent_at_once(tx):
             store.add_entries(tx, dialect, ledger_id, batch.entries)
             reach("sequencer.entries-stored")
-            store.add_tiles(tx, dialect, ledger_id, full)
+            trees.add_tiles(tx, dialect, ledger_id, full)
             reach("sequencer.tiles-stored")
-            store.add_checkpoint(tx, ledger_id, growth.size, growth.root)
+            trees.add_checkpoint(tx, ledger_id, growth.size, growth.root)
             reach("sequencer.checkpoint-stored")
             store.move_head(tx, ledger_id, head)
             self._store_governance(tx, batch)
@@ -443,7 +275,7 @@ class Sequencer:
         frontier = edge.frontier.extend(leaf_hashes)
         return _Edge(head, frontier, tiles, assembly.constitution), growth
 
-    def _store_governance(self, tx: Transaction, batch: _Batch) -> None:
+    def _store_governance(self, tx: Transaction, batch: Batch) -> None:
         """Store what the batch did to counters, constitution and proposals; nothing is read."""
         ledger_id, dialect = self._ledger.ledger_id, self._database.dialect
         assembly, refs = batch.assembly, batch.known_refs
@@ -472,17 +304,3 @@ class Sequencer:
             receipt=receipt,
             is_new=place.is_new,
         )
-
-
-def _check_fork(batch: _Batch, statement: Statement) -> None:
-    """Raise unless an epoch begins on just this tree; it is the only entry of its batch."""
-    if batch.entries or ids.parse_digest(statement.fork.root) != batch.head.root:
-        raise StandingError("the tree at the fork has another root than the statement says")
-
-
-def _placed(
-    each: Admitted, taken: _Taken, received_at: int, size: int | None, *, is_new: bool
-) -> Placed:
-    header = taken.leaf[: -len(each.signed.raw)]
-    record_id = each.signed.record.id
-    return Placed(taken.index, received_at, header, taken.leaf_hash, record_id, size, is_new)

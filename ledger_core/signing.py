@@ -21,10 +21,11 @@ from ledger_core.formats.vkey import NoteSigner, format_vkey
 from ledger_core.keyring import Keyring
 from ledger_core.records.types.epoch import Known
 from ledger_core.records.types.log_key import LogKeyChange, handover_message
-from ledger_core.storage import store
+from ledger_core.storage import store, trees
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
-from ledger_core.storage.store import Head, LedgerRow
+from ledger_core.storage.store import Head
 
 KeyHistory = tuple[tuple[int, str], ...]
 """vkeys of a log, each with the index of the entry that named it."""
@@ -175,7 +176,7 @@ def check_continues(
         )
     # Recomputed from the tree: a row of checkpoints is easily written.
     with database.read() as tx:
-        root = store.read_tile_edge(tx, ledger.ledger_id, signed.size).frontier().root()
+        root = trees.read_tile_edge(tx, ledger.ledger_id, signed.size).frontier().root()
     if root != signed.root:
         raise ForkError(
             f"{ledger.origin}: the database has another root at size {signed.size} "
@@ -196,7 +197,7 @@ def check_left(database: Database, ledger: LedgerRow, origin: str, signed: Signe
             return
         left = [each.fork.size for each in epochs if each.old_origin == origin]
         if left and signed.size <= left[0]:
-            edge = store.read_tile_edge(tx, ledger.ledger_id, signed.size)
+            edge = trees.read_tile_edge(tx, ledger.ledger_id, signed.size)
             if edge.frontier().root() == signed.root:
                 return
     raise ForkError(

@@ -14,7 +14,7 @@ from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy, quorum_digest
 from ledger_core.formats.vkey import format_vkey, key_digest
-from ledger_core.storage import cosignatures, store
+from ledger_core.storage import cosignatures, store, trees
 from ledger_core.storage.cosignatures import NO_LEDGER, Trouble
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import Head
@@ -88,7 +88,7 @@ class Witnessed:
         ``head`` is the present one, whose last leaf and time stay in it.
         """
         size = self.newest(tx, ledger_id)
-        root = None if size is None else store.find_checkpoint(tx, ledger_id, size)
+        root = None if size is None else trees.find_checkpoint(tx, ledger_id, size)
         if size is None or root is None:
             raise NotFoundError("no checkpoint of this ledger is witnessed yet")
         return replace(head, size=size, root=root)

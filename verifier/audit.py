@@ -26,7 +26,7 @@ from ledger_core.formats.receipt import parse_receipt
 from ledger_core.formats.trust_policy import NO_QUORUM, TrustPolicy
 from ledger_core.formats.vkey import format_vkey
 from ledger_core.merkle import tree
-from verifier import checks, reading
+from verifier import archive_checks, entry_checks, reading
 from verifier.epochs import OpenedEpoch, check_followed, note_lost
 from verifier.evidence import Evidence, Kept
 from verifier.findings import Finding, Findings, Likely, Refuted
@@ -166,11 +166,11 @@ class Audit:
         source = self._source
         raw = reading.read_small(source, archive.MANIFEST, limits.ARCHIVE_MANIFEST_BYTES)
         manifest = archive.parse_manifest(raw)
-        checks.check_layout(manifest)
+        archive_checks.check_layout(manifest)
         self._verdict.manifest = manifest
         signature = reading.read_small(source, archive.MANIFEST_SIGNATURE, SMALL_BYTES)
         self._ran(2)
-        self._findings.attempt(checks.check_manifest_signature, raw, signature, manifest)
+        self._findings.attempt(archive_checks.check_manifest_signature, raw, signature, manifest)
         return manifest
 
     def _check_files(self, manifest: Manifest) -> None:
@@ -178,7 +178,7 @@ class Audit:
         self._ran(3)
         there = set(self._source.names())
         declared = {file.name: file for file in manifest.files}
-        for finding in checks.compare_names(declared.keys(), there):
+        for finding in archive_checks.compare_names(declared.keys(), there):
             self._findings.add(finding)
         self._files = {name: file for name, file in declared.items() if name in there}
         used = (
@@ -213,7 +213,7 @@ class Audit:
         signed = self._read(archive.CHECKPOINT, limits.NOTE_BYTES)
         checkpoint = parse_checkpoint(parse_note(signed).text)
         self._ran(4)
-        self._findings.attempt(checks.check_checkpoint, checkpoint, manifest)
+        self._findings.attempt(archive_checks.check_checkpoint, checkpoint, manifest)
         return signed, checkpoint
 
     def _read_register(self) -> Register:
@@ -226,7 +226,7 @@ class Audit:
     def _read_range_proof(self, manifest: Manifest) -> RangeProof:
         proof = archive.parse_range_proof(self._read(archive.RANGE_PROOF, SMALL_BYTES))
         self._ran(7)
-        self._findings.attempt(checks.check_range_proof, proof, manifest)
+        self._findings.attempt(archive_checks.check_range_proof, proof, manifest)
         return proof
 
     # --- entries -------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Audit:
     def _list_context(self, manifest: Manifest) -> tuple[list[tuple[int, str]], ...]:
         """Return index and name of entries shown for context: before the range, and behind it."""
         names = sorted(name for name in self._files if name.endswith(".entry"))
-        found = [(checks.find_context_index(name, manifest), name) for name in names]
+        found = [(archive_checks.find_context_index(name, manifest), name) for name in names]
         start = manifest.scope.start
         earlier = [each for each in found if each[0] < start]
         return earlier, [each for each in found if each[0] >= start]
@@ -257,15 +257,15 @@ class Audit:
                 self._read(archive.context_name(index, "tlog-proof"), limits.NOTE_BYTES)
             )
             attempt = self._findings.attempt
-            attempt(checks.check_context, index, receipt, leaf, signed)
+            attempt(archive_checks.check_context, index, receipt, leaf, signed)
             parts = self._read(archive.context_name(index, "parts"), CONTEXT_PARTS_BYTES)
             try:
-                entry = checks.parse_leaf(index, leaf)
+                entry = entry_checks.parse_leaf(index, leaf)
             except Refuted as refuted:
                 self._findings.add(refuted.finding)
                 continue
             origins = meant_for(manifest.origins_by_index(), index)
-            attempt(checks.check_entry, index, entry.header, origins[-1])
+            attempt(entry_checks.check_entry, index, entry.header, origins[-1])
             frames, totals = Frames(archive.read_frames(io.BytesIO(parts))), Totals()
             signed_record = (entry.record, entry.header.signature)
             look_inside(index, signed_record, origins, frames, self._findings, totals)
@@ -342,12 +342,12 @@ class Audit:
         verdict.has_counters = whole.streams.has_counters
         pinned, keys = self._options.charter, whole.governance.constitution.keys
         attempt = self._findings.attempt
-        attempt(checks.check_root, proof, whole.frontier, checkpoint)
-        attempt(checks.check_charter, whole.charter, manifest, pinned)
-        attempt(checks.check_exporter, manifest, keys)
-        attempt(checks.check_counts, manifest, whole.counts())
+        attempt(archive_checks.check_root, proof, whole.frontier, checkpoint)
+        attempt(archive_checks.check_charter, whole.charter, manifest, pinned)
+        attempt(archive_checks.check_exporter, manifest, keys)
+        attempt(archive_checks.check_counts, manifest, whole.counts())
         verdict.parts = whole.count_parts()
-        attempt(checks.check_origins, manifest, governance.constitution.origins)
+        attempt(archive_checks.check_origins, manifest, governance.constitution.origins)
 
     def _check_trust(self, signed: bytes, checkpoint: Checkpoint, whole: Whole) -> None:
         """Check 4's signatures, and 15."""
@@ -356,17 +356,17 @@ class Audit:
         log_key = governance.log_key(checkpoint.size)
         if log_key is not None:
             verdict.log_key = format_vkey(log_key)
-            attempt(checks.check_log_signature, signed, log_key)
+            attempt(archive_checks.check_log_signature, signed, log_key)
         if policy is None:
             return
         left = governance.find_left(policy, self._options.accepted)
         policy = governance.extend_trust(policy, self._options.accepted)
         verdict.is_trusted = attempt(check_followed, left) and attempt(
-            checks.check_trusted_log, signed, policy
+            archive_checks.check_trusted_log, signed, policy
         )
         if verdict.is_trusted and policy.quorum != NO_QUORUM:
             self._ran(15)
-            verdict.is_witnessed = attempt(checks.check_witnesses, signed, policy)
+            verdict.is_witnessed = attempt(archive_checks.check_witnesses, signed, policy)
 
     def _check_evidence(self, manifest: Manifest, evidence: Evidence, whole: Whole) -> None:
         """Check 14: each file's own signature first, then what it says of this tree."""
@@ -378,11 +378,11 @@ class Audit:
             self._ran(14)
             size = kept.checkpoint.size
             log_key = governance.log_key(size, kept.checkpoint.origin)
-            attempt(checks.check_kept_signature, kept, policy, log_key)
+            attempt(archive_checks.check_kept_signature, kept, policy, log_key)
             lost = governance.find_lost(kept.checkpoint)
             if lost is not None:
                 attempt(note_lost, kept, lost)
                 continue
             origin = meant_for(manifest.origins_by_index(), max(size - 1, 0))[-1]
-            attempt(checks.check_kept_receipt, kept, evidence.leaf_of(kept))
-            attempt(checks.check_prefix, kept, origin, evidence.root_of(kept))
+            attempt(archive_checks.check_kept_receipt, kept, evidence.leaf_of(kept))
+            attempt(archive_checks.check_prefix, kept, origin, evidence.root_of(kept))

@@ -1,4 +1,4 @@
-"""The numbered checks of payload parts and of changes: 11 and 17, like those in checks.py."""
+"""The numbered checks of payload parts and of changes: 11 and 17."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from ledger_core.formats.archive import Frame
 from ledger_core.formats.record import Part, Record, check_part
 from ledger_core.policy.changes import amended_by
 from ledger_core.records.model import Payload, RecordType, decode_part, decode_payload
-from verifier import checks
-from verifier.findings import Finding, Likely, Refuted
+from verifier.findings import Finding, Likely, Refuted, finding_of, refute
 
 # --- 11 payloads -------------------------------------------------------------------
 
@@ -35,31 +34,31 @@ def check_parts(
         if name not in record.payload:
             found = "a part no record commits to"
             field, likely = f"part {name}", Likely.REPLACED_PAYLOAD
-            checks.refute(11, field, "no frame", found, likely, index=index)
+            refute(11, field, "no frame", found, likely, index=index)
         if frame.is_redacted and index not in watched:
             raise Refuted(unfounded_part(index, name))
     if kind.is_governance and any(frame.part is None for frame in parts.values()):
         expected, likely = "governance, always shown", Likely.WITHHELD
-        checks.refute(11, "payload", expected, "withheld", likely, index=index)
+        refute(11, "payload", expected, "withheld", likely, index=index)
 
 
 def missing_part(index: int, name: str) -> Finding:
     """11: a part that is not there was erased by order; or it is missing."""
     field, likely = f"part {name}", Likely.MISSING_PAYLOAD
     found = "missing: neither there nor withheld, and not erased by order"
-    return checks.finding_of(11, field, "a frame", found, likely, index=index)
+    return finding_of(11, field, "a frame", found, likely, index=index)
 
 
 def unfounded_part(index: int, name: str) -> Finding:
     """11: what is declared redacted, a redaction in force hides."""
     field, found = f"part {name}", "declared redacted"
-    return checks.finding_of(11, field, "a redaction in force", found, Likely.CLAIM, index=index)
+    return finding_of(11, field, "a redaction in force", found, Likely.CLAIM, index=index)
 
 
 def kept_part(index: int, name: str) -> Finding:
     """11: what was erased is not there."""
     field, found = f"part {name}", "shown, or said to be there"
-    return checks.finding_of(11, field, "erased, as ordered", found, Likely.KEPT, index=index)
+    return finding_of(11, field, "erased, as ordered", found, Likely.KEPT, index=index)
 
 
 def check_payload(
@@ -73,10 +72,10 @@ def check_payload(
             _check_lone_part(kind, record, name, part)
     except CommitmentError as error:
         expected, found = "what is committed to", f"mismatch: {error}"
-        checks.refute(11, "payload", expected, found, Likely.REPLACED_PAYLOAD, index=index)
+        refute(11, "payload", expected, found, Likely.REPLACED_PAYLOAD, index=index)
     except PayloadError as error:
         expected = f"a payload of {kind.name}"
-        checks.refute(11, "payload", expected, error, Likely.BAD_PAYLOAD, index=index)
+        refute(11, "payload", expected, error, Likely.BAD_PAYLOAD, index=index)
     return None
 
 
@@ -95,10 +94,10 @@ def check_amended(index: int, kind: RecordType, record: Record) -> str | None:
         return amended_by(kind, record.refs)
     except PayloadError as error:
         expected = "one version that it amends"
-        checks.refute(17, "refs", expected, error, Likely.NOT_ALLOWED, index=index)
+        refute(17, "refs", expected, error, Likely.NOT_ALLOWED, index=index)
 
 
 def refute_alteration(index: int, kind: RecordType, error: LedgerGridError) -> NoReturn:
     """17: a change is one that might be made, by one who might ask for it."""
     expected = "a change that may be"
-    checks.refute(17, kind.name, expected, error, Likely.NOT_ALLOWED, index=index)
+    refute(17, kind.name, expected, error, Likely.NOT_ALLOWED, index=index)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from ledger_core import ids
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.types.epoch import Epoch, Statement
-from verifier.checks import refute
 from verifier.evidence import Kept
-from verifier.findings import Likely
+from verifier.findings import Likely, refute
 
 
 @dataclass(frozen=True)

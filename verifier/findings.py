@@ -1,6 +1,6 @@
 """What checks find: claims by number, findings, and the likely class of each.
 
-The numbers are those of docs/spec/verification.md, of :mod:`verifier.checks` and of every report.
+The numbers are those of docs/spec/verification.md, of the checks and of every report.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple, ParamSpec
+from typing import Final, Literal, NamedTuple, NoReturn, ParamSpec
 
 P = ParamSpec("P")
 
@@ -106,6 +106,40 @@ class Refuted(Exception):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.sentence())
         self.finding = finding
+
+
+def finding_of(
+    check: int,
+    field: str,
+    expected: object,
+    found: object,
+    likely: Likely,
+    *,
+    index: int | None = None,
+    level: Level = "fail",
+) -> Finding:
+    return Finding(
+        check=check,
+        field=field,
+        expected=str(expected),
+        found=str(found),
+        likely=likely,
+        index=index,
+        level=level,
+    )
+
+
+def refute(
+    check: int,
+    field: str,
+    expected: object,
+    found: object,
+    likely: Likely,
+    *,
+    index: int | None = None,
+    level: Level = "fail",
+) -> NoReturn:
+    raise Refuted(finding_of(check, field, expected, found, likely, index=index, level=level))
 
 
 def shown(value: object) -> str:

@@ -33,10 +33,10 @@ from ledger_core.records.types.erasure_done import ErasureDone
 from ledger_core.records.types.outcome import Outcome
 from ledger_core.records.types.policy import SetPolicy
 from ledger_core.records.types.withdrawal import Withdrawal
-from verifier import checks, contents
+from verifier import contents, entry_checks
 from verifier.changes import Changes
 from verifier.epochs import OpenedEpoch, check_fork, describe_epoch
-from verifier.findings import Findings, Likely, Refuted
+from verifier.findings import Findings, Likely, Refuted, refute
 from verifier.register import Expected
 
 _NOT_RECALLED = (Withdrawal, Equivocation, ErasureDone)
@@ -212,7 +212,7 @@ class Governance:
         for act in self._acts(decrees, authors, stamps, every_type):
             self.begin_at(act.index, findings)
             try:
-                checks.check_author(act.index, act.author, self.constitution, act.kind)
+                entry_checks.check_author(act.index, act.author, self.constitution, act.kind)
                 self._recall(act)
             except Refuted as refuted:
                 findings.add(refuted.finding)
@@ -247,7 +247,7 @@ class Governance:
         try:
             replay(grown, act)
         except StandingError as error:
-            checks.refute_change(act.index, error)
+            entry_checks.refute_change(act.index, error)
         self._assembly.constitution = grown
 
     def judge_parties(self, parties: Mapping[str, array[int]], findings: Findings) -> None:
@@ -274,7 +274,7 @@ class Governance:
         for each in (decree for decree in decrees if decree.amends is None):
             act = stamps.act(each.index, each.author, each.type, each.payload)
             try:
-                checks.check_author(act.index, act.author, self.constitution, act.kind)
+                entry_checks.check_author(act.index, act.author, self.constitution, act.kind)
                 self._take_later(act)
             except Refuted as refuted:
                 findings.add(refuted.finding)
@@ -345,7 +345,7 @@ class Governance:
             self.changes.tell(act)
         if assembly.due and act.index != self._due_at:
             self.check_due()
-        checks.check_author(act.index, act.author, self.constitution, act.kind)
+        entry_checks.check_author(act.index, act.author, self.constitution, act.kind)
         if _is_about_a_stream(act):
             # Judged where all counters are known (verifier/streams.py). What else is due waits.
             self._due_at += bool(assembly.due)
@@ -366,10 +366,10 @@ class Governance:
             is_agreement = bool(assembly.due) or is_speech(act.kind)
             assembly.due.clear()
             if is_agreement:
-                checks.refute_agreement(act.index, act.kind, error)
+                entry_checks.refute_agreement(act.index, act.kind, error)
             if is_listed(act.kind.name):
                 contents.refute_alteration(act.index, act.kind, error)
-            checks.refute_change(act.index, error)
+            entry_checks.refute_change(act.index, error)
         assembly.take(act, policy)
         self._due_at = act.index + 1
 
@@ -401,7 +401,7 @@ class Governance:
         missing, at = list(due), self._due_at
         due.clear()
         if missing:
-            checks.refute_due(at, missing[0])
+            entry_checks.refute_due(at, missing[0])
 
     def finish(self, end: int, findings: Findings) -> None:
         """Look for what is due at the end; what would lie behind the range is not missed."""
@@ -433,7 +433,7 @@ class Governance:
         if all(self._stood(index, author, type_name) for index in telling):
             return
         for index in indexes:
-            checks.check_author(index, author, self.constitution, kind)
+            entry_checks.check_author(index, author, self.constitution, kind)
 
     def _stood(self, index: int, author: str, type_name: str) -> bool:
         try:
@@ -459,4 +459,4 @@ def _check_party(index: int, party: str, constitution: Constitution) -> None:
         check_parties(constitution, (party,), index)
     except DanglingReferenceError as error:
         likely = Likely.BAD_PAYLOAD
-        checks.refute(10, "parties", "members and keys of this ledger", error, likely, index=index)
+        refute(10, "parties", "members and keys of this ledger", error, likely, index=index)

@@ -20,8 +20,7 @@ from ledger_core.errors import TooLargeError
 from ledger_core.formats import archive
 from ledger_core.formats.archive import File
 from ledger_core.formats.mutations import Mutation, format_mutation, read_mutations
-from verifier import checks
-from verifier.findings import Finding, Likely
+from verifier.findings import Finding, Likely, finding_of
 from verifier.reading import Source, reading
 
 
@@ -77,7 +76,7 @@ def _difference(wanted: Expected | None, line: Mutation | None) -> Finding:
     expected = "no line" if wanted is None else _show(wanted.line)
     found = "no line" if line is None else _show(line)
     index = wanted.line.index if wanted is not None else None
-    return checks.finding_of(18, archive.REGISTER, expected, found, Likely.CLAIM, index=index)
+    return finding_of(18, archive.REGISTER, expected, found, Likely.CLAIM, index=index)
 
 
 def _show(line: Mutation) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
-from verifier import checks
+from verifier import entry_checks
 from verifier.buckets import BUCKETS, Buckets, Spread
 from verifier.findings import Finding
 
@@ -34,6 +34,6 @@ class Repeats(Buckets):
             first: dict[bytes, int] = {}
             for record_id, index in _ITEM.iter_unpack(bucket):
                 if record_id in first:
-                    yield checks.repeated_id(index, record_id, first[record_id])
+                    yield entry_checks.repeated_id(index, record_id, first[record_id])
                 else:
                     first[record_id] = index

@@ -21,8 +21,8 @@ from ledger_core.formats.archive import File, Frame
 from ledger_core.formats.ed25519 import SIGNATURE_BYTES
 from ledger_core.formats.entry import Header
 from ledger_core.merkle import tree
-from verifier import checks, contents
-from verifier.findings import Finding, Findings, Likely, Refuted
+from verifier import contents, entry_checks
+from verifier.findings import Finding, Findings, Likely, Refuted, finding_of, refute
 from verifier.governance import Decree, Stamps
 from verifier.reading import DamagedError, Source, reading
 from verifier.totals import Totals
@@ -79,9 +79,7 @@ def check_segment(source: Source, task: Task) -> Outcome:
     outcome = Outcome(task, Findings(), Totals(task.watched))
     try:
         if task.entries is None:
-            checks.refute(
-                3, "entries", "a file of entries", "none", Likely.TRUNCATED, index=task.start
-            )
+            refute(3, "entries", "a file of entries", "none", Likely.TRUNCATED, index=task.start)
         hidden = _read_withheld(source, task)
         if task.payloads is None:
             _check_entries(source, task.entries, outcome, Frames(iter(())), hidden)
@@ -140,9 +138,7 @@ def _check_entries(
                     walk.step(leaf)
             except MalformedError as error:
                 outcome.findings.add(
-                    checks.finding_of(
-                        5, file.name, "entries", error, Likely.TRUNCATED, index=walk.index
-                    )
+                    finding_of(5, file.name, "entries", error, Likely.TRUNCATED, index=walk.index)
                 )
             outcome.findings.attempt(walk.finish)
     except DamagedError as error:
@@ -178,7 +174,7 @@ class Frames:
             self._last = place
             if frame.index < index or place <= before:
                 found = f"a frame of entry {frame.index}, part {frame.name}"
-                checks.refute(11, "payloads", "frames in order", found, Likely.MOVED, index=index)
+                refute(11, "payloads", "frames in order", found, Likely.MOVED, index=index)
             taken[frame.name] = frame
         return taken
 
@@ -189,7 +185,7 @@ class Frames:
             except MalformedError as error:
                 # Where the next frame begins is lost, so the rest of the segment has no payload.
                 self._is_broken = True
-                checks.refute(11, "payloads", "frames", error, Likely.EDITED, index=index)
+                refute(11, "payloads", "frames", error, Likely.EDITED, index=index)
         return self._next
 
     @property
@@ -201,7 +197,7 @@ class Frames:
         frame = self._peek(end - 1)
         if frame is not None:
             found = f"a frame of entry {frame.index}"
-            checks.refute(11, "payloads", "no more frames", found, Likely.MOVED, index=end - 1)
+            refute(11, "payloads", "no more frames", found, Likely.MOVED, index=end - 1)
 
 
 class Walk:
@@ -250,7 +246,7 @@ class Walk:
         leaf_hash = self._hidden[at : at + tree.HASH_BYTES]
         if len(leaf_hash) != tree.HASH_BYTES:
             found = "a place without one"
-            checks.refute(5, "withheld", "a leaf hash", found, Likely.TRUNCATED, index=self.index)
+            refute(5, "withheld", "a leaf hash", found, Likely.TRUNCATED, index=self.index)
         self._outcome.totals.withhold(self.index)
         self._hashes.append(leaf_hash)
         self._times.append(self._outcome.last_time)
@@ -284,15 +280,15 @@ class Walk:
         """Check 5 and 6 with words for what is wrong; None if there is nothing to look into."""
         outcome, index, task = self._outcome, self.index, self._task
         try:
-            entry = checks.parse_leaf(index, leaf)
+            entry = entry_checks.parse_leaf(index, leaf)
         except Refuted as refuted:
             outcome.findings.add(refuted.finding)
             return None
         header, previous = entry.header, self._hashes[-1] if self._hashes else None
         findings = outcome.findings
-        findings.attempt(checks.check_entry, index, header, self._origin)
-        findings.attempt(checks.check_link, index, header, previous)
-        findings.attempt(checks.check_time, index, header.received_at, outcome.last_time)
+        findings.attempt(entry_checks.check_entry, index, header, self._origin)
+        findings.attempt(entry_checks.check_link, index, header, previous)
+        findings.attempt(entry_checks.check_time, index, header.received_at, outcome.last_time)
         if not self._hashes:
             outcome.first = header
         outcome.last_time = header.received_at
@@ -311,10 +307,10 @@ class Walk:
             found = f"{len(hashes)}"
             likely = Likely.TRUNCATED if len(hashes) < expected else Likely.MOVED
             index = task.start + min(len(hashes), expected - 1)
-            checks.refute(5, "entries in this segment", expected, found, likely, index=index)
+            refute(5, "entries in this segment", expected, found, likely, index=index)
         if len(self._hidden) != outcome.totals.entries_withheld * tree.HASH_BYTES:
             expected_hashes = f"{outcome.totals.entries_withheld} leaf hashes"
-            checks.refute(5, "withheld", expected_hashes, "others", Likely.EDITED, index=task.start)
+            refute(5, "withheld", expected_hashes, "others", Likely.EDITED, index=task.start)
         outcome.stamps = Stamps(task.start, b"".join(hashes), self._times)
         if task.wants_leaves:
             outcome.leaves = hashes
@@ -346,9 +342,9 @@ def look_inside(
     shown = {name: frame.part for name, frame in parts.items() if frame.part is not None}
     totals.add_frames(parts)
     try:
-        record = checks.check_record(index, raw, signature, meant_for)
+        record = entry_checks.check_record(index, raw, signature, meant_for)
         totals.add_record(index, record)
-        kind = checks.check_type(index, record)
+        kind = entry_checks.check_type(index, record)
         totals.add_standing(index, kind, record)
         if frames.is_broken:
             return

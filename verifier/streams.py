@@ -21,9 +21,8 @@ from ledger_core import ids
 from ledger_core.merkle.tree import HASH_BYTES
 from ledger_core.policy.streams import evidence_of
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
-from verifier import checks
 from verifier.buckets import BUCKETS, Buckets, Spread
-from verifier.findings import Finding, Likely
+from verifier.findings import Finding, Likely, finding_of
 from verifier.governance import Stamps
 
 _DIGEST_BYTES: Final = 16
@@ -161,7 +160,7 @@ class Streams(Buckets):
 
 def _missing_evidence(index: int, due: Equivocation) -> Finding:
     """16: behind an entry whose counter another had first there is the evidence of it."""
-    return checks.finding_of(
+    return finding_of(
         16, EQUIVOCATION_1.name, due, "another entry, or other evidence", Likely.STATUS, index=index
     )
 
@@ -169,4 +168,4 @@ def _missing_evidence(index: int, due: Equivocation) -> Finding:
 def _strange_evidence(index: int, found: str) -> Finding:
     """16: evidence about a counter is about the entry before it, which was not the first."""
     expected = "evidence about the entry before"
-    return checks.finding_of(16, EQUIVOCATION_1.name, expected, found, Likely.STATUS, index=index)
+    return finding_of(16, EQUIVOCATION_1.name, expected, found, Likely.STATUS, index=index)

@@ -14,7 +14,7 @@ from ledger_core.formats.archive import Counts, RangeProof
 from ledger_core.formats.entry import NO_PREVIOUS, Header
 from ledger_core.merkle import tree
 from ledger_core.records.types.epoch import EPOCH_1
-from verifier import checks
+from verifier import entry_checks
 from verifier.evidence import Evidence
 from verifier.findings import Findings
 from verifier.governance import Governance, Stamps
@@ -138,8 +138,8 @@ class Whole:
         previous = last.leaf_hash if last.index == index - 1 else None
         if index == 0:
             previous, self.charter = NO_PREVIOUS, ids.format_digest(leaf_hash)
-        attempt(checks.check_link, index, header, previous)
-        attempt(checks.check_time, index, header.received_at, last.received_at)
+        attempt(entry_checks.check_link, index, header, previous)
+        attempt(entry_checks.check_time, index, header.received_at, last.received_at)
 
     def _grow(self, outcome: Outcome) -> None:
         """Extend the tree (7); a segment that is not whole stops its growth."""

@@ -22,8 +22,8 @@ from ledger_core.formats.record import parse_record
 from ledger_core.policy.register import REGISTERED, ChangeKind
 from ledger_core.policy.states import Happened, State, What, Word
 from ledger_core.states import Change
+from ledger_core.storage.search import Page
 from ledger_core.storage.store import StoredEntry
-from ledger_core.storage.views import Page
 
 router = APIRouter(
     prefix="/api/v1/ledgers/{ledger}",

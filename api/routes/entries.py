@@ -19,7 +19,7 @@ from ledger_core.errors import BusyError, MalformedError, NotFoundError
 from ledger_core.formats.record import check_type_name
 from ledger_core.records import registry
 from ledger_core.records.model import ColumnKind
-from ledger_core.storage.views import EntryQuery, Page
+from ledger_core.storage.search import EntryQuery, Page
 
 router = APIRouter(
     prefix="/api/v1/ledgers/{ledger}", tags=["entries"], dependencies=[Security(bearer)]

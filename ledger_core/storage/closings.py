@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
-from ledger_core.storage import store
+from ledger_core.storage import catalogue
 from ledger_core.storage import tables as t
+from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Transaction
-from ledger_core.storage.store import LedgerRow
 
 _c = t.closings.c
 
@@ -55,7 +55,7 @@ def read_due(tx: Transaction, now_ms: int, limit: int) -> list[tuple[LedgerRow, 
         .limit(limit)
     )
     rows = tx.execute(query).all()
-    ledgers = store.ledger_rows(tx, [row[:-1] for row in rows])
+    ledgers = catalogue.ledger_rows(tx, [row[:-1] for row in rows])
     return [(ledger, row[-1]) for ledger, row in zip(ledgers, rows, strict=True)]
 
 

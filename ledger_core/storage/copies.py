@@ -21,7 +21,7 @@ from sqlalchemy import inspect
 from ledger_core.errors import IntegrityError, NotFoundError, SettingsError, StorageError
 from ledger_core.storage.database import Database, Transaction, telling
 from ledger_core.storage.tables import metadata
-from ledger_core.storage.views import SCHEMA
+from ledger_core.storage.view_tables import SCHEMA
 
 _PAGES_AT_ONCE = 1_000
 _COMPLAINT_CHARS = 500

@@ -33,7 +33,7 @@ def forget(
     count = 0
     with database.use_views(write=True) as tx:
         for type_name, indexes in by_type.items():
-            for table in views.made_of_payloads(type_name):
+            for table in views.tables.made_of_payloads(type_name):
                 this = (table.c.ledger_id == ledger_id) & table.c.index.in_(sorted(indexes))
                 count += tx.execute(delete(table).where(this)).rowcount
     return count
@@ -44,6 +44,8 @@ def scrub(database: Database, views: Views, type_names: Iterable[str]) -> None:
 
     Raises :class:`StorageError` if that cannot be done now.
     """
-    tables = {table.name: table for name in type_names for table in views.made_of_payloads(name)}
+    tables = {
+        table.name: table for name in type_names for table in views.tables.made_of_payloads(name)
+    }
     if tables:
         database.rewrite_views([tables[name] for name in sorted(tables)])

@@ -12,9 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Integer,
     bindparam,
-    func,
     insert,
     select,
     update,
@@ -22,32 +20,10 @@ from sqlalchemy import (
 
 from ledger_core.errors import IntegrityError, NotFoundError
 from ledger_core.formats.record import Part
-from ledger_core.merkle.tiles import TILE_LEVELS, TILE_WIDTH, FullTile, TileEdge
-from ledger_core.records.types.charter import Kind
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
 from ledger_core.storage.erasures import Erased
 from ledger_core.storage.prepared import Among, Prepared, Row, in_parts, query_all
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """A ledger: its name, its newest origin, and the leaf hash of entry 0 as ``charter``.
-
-    ``earlier``: the origins it had before, the one it was founded with first.
-    """
-
-    ledger_id: int
-    name: str
-    origin: str
-    kind: Kind
-    charter: bytes
-    earlier: tuple[str, ...] = ()
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """All its origins, oldest first: records meant for any of them are meant for it."""
-        return (*self.earlier, self.origin)
 
 
 @dataclass(frozen=True)
@@ -117,9 +93,6 @@ class StoredEntry(msgspec.Struct, frozen=True):
     gone: Mapping[str, Gone | Erased] = {}
 
 
-_FOUNDING = 7162
-"""Number of the advisory lock that orders the founding of ledgers on PostgreSQL."""
-
 # --- statements of the append and proof paths --------------------------------------
 #
 # Compiled once: making a statement costs more than running it.
@@ -159,87 +132,8 @@ _READ_PARTS = Prepared(
     ),
     lists=["indexes", "names"],
 )
-_FIND_TILE = Prepared(
-    select(_t.hashes).where(
-        _t.ledger_id == _LEDGER,
-        _t.level == bindparam("level", type_=Integer),
-        _t.position == bindparam("position", type_=BigInteger),
-    )
-)
-_READ_TILE_ROOTS = Prepared(
-    select(_t.root)
-    .where(_t.ledger_id == _LEDGER, _t.level == bindparam("level", type_=Integer))
-    .where(_t.position >= _START, _t.position < _END)
-    .order_by(_t.position)
-)
-_ADD_CHECKPOINT = Prepared(insert(t.checkpoints))
-_FIND_CHECKPOINT = Prepared(
-    select(_c.root).where(_c.ledger_id == _LEDGER, _c.size == bindparam("at", type_=BigInteger))
-)
-_FIND_COVERING = Prepared(
-    select(func.min(_c.size)).where(
-        _c.ledger_id == _LEDGER, _c.size > bindparam("index", type_=BigInteger)
-    )
-)
 
-# --- ledgers and heads -----------------------------------------------------------
-
-
-def add_ledger(tx: Transaction, name: str, origin: str, kind: Kind, charter: bytes) -> LedgerRow:
-    values = {"name": name, "origin": origin, "kind": kind, "charter": charter}
-    key = tx.execute(insert(t.ledgers).values(values).returning(t.ledgers.c.ledger_id))
-    return LedgerRow(key.scalar_one(), name, origin, kind, charter)
-
-
-def find_ledger(tx: Transaction, name: str) -> LedgerRow | None:
-    found = ledger_rows(tx, tx.execute(select(t.ledgers).where(t.ledgers.c.name == name)).all())
-    return found[0] if found else None
-
-
-def find_origin(tx: Transaction, origin: str) -> LedgerRow | None:
-    """Return the ledger that has this origin, or had it in an earlier epoch."""
-    later = select(t.epochs.c.ledger_id).where(t.epochs.c.origin == origin)
-    is_its = (t.ledgers.c.origin == origin) | t.ledgers.c.ledger_id.in_(later)
-    found = ledger_rows(tx, tx.execute(select(t.ledgers).where(is_its)).all())
-    return found[0] if found else None
-
-
-def ledger_rows(tx: Transaction, rows: Sequence[Row]) -> list[LedgerRow]:
-    """Make ledgers of rows of ``ledgers``, each under the origin of its newest epoch."""
-    query = select(t.epochs.c.ledger_id, t.epochs.c.origin)
-    if len(rows) == 1:
-        query = query.where(t.epochs.c.ledger_id == rows[0][0])
-    later: dict[int, list[str]] = {}
-    if rows:
-        for ledger_id, origin in tx.execute(query.order_by(t.epochs.c.index)):
-            later.setdefault(ledger_id, []).append(origin)
-    return [
-        LedgerRow(key, name, origins[-1], kind, charter, tuple(origins[:-1]))
-        for key, name, founded, kind, charter in rows
-        for origins in [[founded, *later.get(key, ())]]
-    ]
-
-
-def read_ledger_name(tx: Transaction, ledger_id: int) -> str:
-    query = select(t.ledgers.c.name).where(t.ledgers.c.ledger_id == ledger_id)
-    return str(tx.execute(query).scalar_one())
-
-
-def lock_ledgers(tx: Transaction) -> None:
-    """Keep everyone else from founding a ledger until the commit."""
-    if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FOUNDING})")
-
-
-def is_taken(tx: Transaction, name: str, origin: str) -> bool:
-    """Say whether a ledger has this name, or has or had this origin."""
-    taken = select(t.ledgers.c.ledger_id).where(t.ledgers.c.name == name)
-    return tx.execute(taken).first() is not None or find_origin(tx, origin) is not None
-
-
-def list_ledgers(tx: Transaction, after: str, limit: int) -> list[LedgerRow]:
-    query = select(t.ledgers).where(t.ledgers.c.name > after)
-    return ledger_rows(tx, tx.execute(query.order_by(t.ledgers.c.name).limit(limit)).all())
+# --- heads -----------------------------------------------------------------------
 
 
 def open_append(
@@ -279,15 +173,6 @@ def _head(rows: Sequence[Row]) -> Head:
 def read_sizes(tx: Transaction) -> dict[int, int]:
     """Return every ledger's size, by ledger id."""
     return {row[0]: row[1] for row in _READ_SIZES.rows(tx)}
-
-
-def read_all_heads(tx: Transaction) -> list[tuple[LedgerRow, Head]]:
-    """Return every ledger with its head."""
-    h = t.heads.c
-    query = select(t.ledgers, h.size, h.root, h.last_leaf, h.received_at)
-    rows = tx.execute(query.join(t.heads, t.ledgers.c.ledger_id == h.ledger_id)).all()
-    ledgers = ledger_rows(tx, [row[:5] for row in rows])
-    return [(ledger, Head(*row[5:])) for ledger, row in zip(ledgers, rows, strict=True)]
 
 
 def add_head(tx: Transaction, ledger_id: int, head: Head) -> None:
@@ -407,61 +292,3 @@ def read_entry(tx: Transaction, ledger_id: int, index: int) -> SealedEntry:
     if not found:
         raise NotFoundError(f"no entry {index}")
     return found[0]
-
-
-# --- tree ------------------------------------------------------------------------
-
-
-def add_tiles(tx: Transaction, dialect: Dialect, ledger_id: int, full: Sequence[FullTile]) -> None:
-    if full:
-        dialect.insert_many(tx, t.tiles, [(ledger_id, *tile) for tile in full])
-
-
-def read_full_tile(tx: Transaction, ledger_id: int, level: int, position: int) -> bytes:
-    """Return the hashes of a full tile; nothing if it is not there."""
-    row = _FIND_TILE.row(tx, ledger=ledger_id, level=level, position=position)
-    return row[0] if row else b""
-
-
-def read_tile_roots(
-    tx: Transaction, ledger_id: int, level: int, start: int, end: int
-) -> list[bytes]:
-    """Return the roots of full tiles ``[start, end)`` of a level: the hashes one level up."""
-    rows = _READ_TILE_ROOTS.rows(tx, ledger=ledger_id, level=level, start=start, end=end)
-    return [row[0] for row in rows]
-
-
-def read_tile_row(tx: Transaction, ledger_id: int, level: int, start: int, end: int) -> list[bytes]:
-    """Return hashes ``[start, end)`` of a tile level from below, for tiles not yet full."""
-    if level == 0:
-        return read_leaf_hashes(tx, ledger_id, start, end)
-    return read_tile_roots(tx, ledger_id, level - 1, start, end)
-
-
-def read_tile_edge(tx: Transaction, ledger_id: int, size: int) -> TileEdge:
-    """Read the right edge of the tiles at ``size``."""
-    rows: list[list[bytes]] = []
-    level = 0
-    while hashes := size >> (TILE_LEVELS * level):
-        start = hashes - hashes % TILE_WIDTH
-        rows.append(read_tile_row(tx, ledger_id, level, start, hashes))
-        level += 1
-    return TileEdge(size, rows)
-
-
-def add_checkpoint(tx: Transaction, ledger_id: int, size: int, root: bytes) -> None:
-    _ADD_CHECKPOINT.run(tx, ledger_id=ledger_id, size=size, root=root)
-
-
-def find_checkpoint(tx: Transaction, ledger_id: int, size: int) -> bytes | None:
-    """Return the root of the checkpoint at exactly ``size``."""
-    row = _FIND_CHECKPOINT.row(tx, ledger=ledger_id, at=size)
-    return row[0] if row else None
-
-
-def find_covering_size(tx: Transaction, ledger_id: int, index: int) -> int:
-    """Return the size of the first checkpoint that covers ``index``."""
-    row = _FIND_COVERING.row(tx, ledger=ledger_id, index=index)
-    if row is None or row[0] is None:
-        raise NotFoundError(f"no entry {index}")
-    return int(row[0])

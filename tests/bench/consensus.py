@@ -14,7 +14,7 @@ from ledger_core.ledger import Ledger
 from ledger_core.policy.visibility import OPERATOR, find_reader
 from ledger_core.records.rules import AudienceSetting
 from ledger_core.sequencer import Appended
-from ledger_core.storage.views import EntryQuery
+from ledger_core.storage.search import EntryQuery
 from tests.bench import ceilings, filling
 from tests.bench.figures import Ceiling, Figure, percentile
 from tests.bench.place import Place, found, opened

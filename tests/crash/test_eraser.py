@@ -26,7 +26,7 @@ from ledger_core.records.types.erasure_done import ERASURE_DONE_1, ErasureDone
 from ledger_core.storage import erasures
 from ledger_core.storage import tables as t
 from ledger_core.storage.erasures import Erased
-from ledger_core.storage.views import EntryQuery
+from ledger_core.storage.search import EntryQuery
 from tests.crash.harness import ROOT, TIMEOUT_S
 from tests.support.ledgers import Author, Replica, Service, appended
 

@@ -25,8 +25,8 @@ from ledger_core.records.types.retention import Retention
 from ledger_core.sequencer import Appended
 from ledger_core.storage import tables as t
 from ledger_core.storage.erasures import Erased
+from ledger_core.storage.search import EntryQuery
 from ledger_core.storage.store import Gone
-from ledger_core.storage.views import EntryQuery
 from tests.ledger_core.test_changes import EVERYTHING, Office, digest, parts
 from tests.support.ledgers import Replica, Service, appended, refused, register
 from tests.support.tampering import drop_guards

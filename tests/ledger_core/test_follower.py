@@ -15,7 +15,8 @@ import pytest
 from ledger_core import follower
 from ledger_core.formats.record import Part
 from ledger_core.policy.constitution import Constitution
-from ledger_core.storage.views import EntryQuery, ViewRow
+from ledger_core.storage.search import EntryQuery
+from ledger_core.storage.views import ViewRow
 from tests.support.ledgers import Service, append_notes, register
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from ledger_core import ids
 from ledger_core.errors import ErasedError, IntegrityError
 from ledger_core.formats.submission import Submission
 from ledger_core.ledger import Ledger
-from ledger_core.storage import store
+from ledger_core.storage import catalogue, store
 from ledger_core.storage.store import Gone, SealedEntry
 from tests.support.invariants import check_everything
 from tests.support.ledgers import (
@@ -47,7 +47,7 @@ def author(ledger: Ledger) -> Author:
 
 def stored(replica: Replica, index: int) -> SealedEntry:
     with replica.database.read() as tx:
-        row = store.find_ledger(tx, "main")
+        row = catalogue.find_ledger(tx, "main")
         assert row is not None
         return store.read_entry(tx, row.ledger_id, index)
 

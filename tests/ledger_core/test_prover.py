@@ -39,6 +39,6 @@ def test_a_tile_that_is_wide_enough_is_not_read_again(
 ) -> None:
     append_notes(ledger, register(ledger), 50)
     first = ledger.prove_inclusion(7, 50)
-    monkeypatch.setattr("ledger_core.storage.store.read_tile_row", None)
+    monkeypatch.setattr("ledger_core.storage.trees.read_tile_row", None)
     assert ledger.prove_inclusion(7, 50) == first
     assert ledger.prove_inclusion(7, 40).size == 40

@@ -17,7 +17,7 @@ from ledger_core.records.types.charter import Founding
 from ledger_core.records.types.retention import Retention
 from ledger_core.records.types.segment import SEGMENT_1, Segment
 from ledger_core.storage.erasures import Erased
-from ledger_core.storage.views import EntryQuery
+from ledger_core.storage.search import EntryQuery
 from tests.support.invariants import check_everything
 from tests.support.ledgers import (
     START_MS,

@@ -13,7 +13,7 @@ from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
 from ledger_core.ledger import Ledger
 from ledger_core.merkle import tree
 from ledger_core.merkle.tiles import TileEdge
-from ledger_core.storage import store
+from ledger_core.storage import catalogue, store, trees
 from ledger_core.storage.store import Head, NewEntry
 from tests.support.ledgers import (
     Author,
@@ -90,12 +90,12 @@ def grow_by_hand(replica: Replica, ledger: Ledger, size: int) -> list[bytes]:
     ]
     root = tree.root(hashes)
     with replica.database.write() as tx:
-        row = store.find_ledger(tx, ledger.name)
+        row = catalogue.find_ledger(tx, ledger.name)
         assert row is not None
         _, full = TileEdge(0, []).extended(hashes)
         store.add_entries(tx, replica.database.dialect, row.ledger_id, entries)
-        store.add_tiles(tx, replica.database.dialect, row.ledger_id, full)
-        store.add_checkpoint(tx, row.ledger_id, size, root)
+        trees.add_tiles(tx, replica.database.dialect, row.ledger_id, full)
+        trees.add_checkpoint(tx, row.ledger_id, size, root)
         head = Head(size, root, hashes[-1], last.header.received_at)
         store.move_head(tx, row.ledger_id, head)
     return hashes

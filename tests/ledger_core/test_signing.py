@@ -13,7 +13,7 @@ from ledger_core.errors import ForkError
 from ledger_core.formats.checkpoint import Checkpoint, verify_checkpoint
 from ledger_core.keyring import Keyring
 from ledger_core.signing import CheckpointSigner, LogKeys
-from ledger_core.storage import store
+from ledger_core.storage import catalogue, store
 from ledger_core.storage.database import open_database
 from ledger_core.storage.signer_memory import Signed, SignerMemory
 from tests.support.ledgers import SECRET, Replica, Service, append_notes, register
@@ -24,7 +24,7 @@ ROOT, OTHER = b"\x01" * 32, b"\x02" * 32
 def signer_of(replica: Replica) -> tuple[CheckpointSigner, bytes]:
     """Make a signer of the ledger's, with no memory of its own yet; and return the head's root."""
     with replica.database.read() as tx:
-        row = store.find_ledger(tx, "main")
+        row = catalogue.find_ledger(tx, "main")
         assert row is not None
         head = store.read_head(tx, row.ledger_id)
     keys = LogKeys(Keyring(SECRET), replica.ledgers.get("main").log_keys)

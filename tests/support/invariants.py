@@ -24,11 +24,11 @@ from ledger_core.policy.streams import counter_of
 from ledger_core.policy.visibility import OPERATOR
 from ledger_core.records.model import decode_payload
 from ledger_core.records.registry import find_type
-from ledger_core.storage import assemblies, store
+from ledger_core.storage import assemblies, catalogue, store
 from ledger_core.storage import tables as t
 from ledger_core.storage.erasures import Erased
+from ledger_core.storage.search import EntryQuery
 from ledger_core.storage.store import StoredEntry
-from ledger_core.storage.views import EntryQuery
 from tests.support.ledgers import Replica, trust_policy
 from verifier.__main__ import main as verify
 
@@ -67,7 +67,7 @@ def check_rows(replica: Replica, ledger: Ledger, entries: list[StoredEntry]) -> 
     """Check head, tiles and checkpoints against a tree grown from the entries anew."""
     hashes = [entry.leaf_hash for entry in entries]
     with replica.database.read() as tx:
-        row = store.find_ledger(tx, ledger.name)
+        row = catalogue.find_ledger(tx, ledger.name)
         assert row is not None
         head = store.read_head(tx, row.ledger_id)
         tiles = tx.execute(
@@ -112,7 +112,7 @@ def check_governance(replica: Replica, ledger: Ledger, entries: list[StoredEntry
         assembly.alterations.learn(act)
     assert not assembly.due
     with replica.database.read() as tx:
-        row = store.find_ledger(tx, ledger.name)
+        row = catalogue.find_ledger(tx, ledger.name)
         assert row is not None
         stored = assemblies.read_constitutional(tx, row.ledger_id, 0, len(entries))
         assert stored == assembly.constitutional

@@ -16,7 +16,8 @@ from ledger_core.policy.visibility import NOBODY, OPERATOR, Reader
 from ledger_core.records.rules import MutabilitySetting
 from ledger_core.records.types.charter import Founding
 from ledger_core.records.types.hold import Hold
-from ledger_core.storage.views import SCHEMA, EntryQuery
+from ledger_core.storage.search import EntryQuery
+from ledger_core.storage.view_tables import SCHEMA
 from tests.support.ledgers import (
     START_MS,
     Author,

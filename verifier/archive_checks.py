@@ -1,9 +1,9 @@
-"""The numbered checks, one function a claim: what "this archive verifies" means.
+"""The numbered checks of an archive as a whole: 1 to 4, 7, 12 to 15, one function a claim.
 
 Each function takes what was read and raises :class:`Refuted` (or :class:`LedgerGridError`, for
 what does not parse) if its claim does not hold. Numbers and claims are those of
 docs/spec/verification.md and of the report. Nothing here reads files: :mod:`verifier.audit`
-gives the order, :mod:`verifier.segments` runs 5 to 11 over the entries, on all cores.
+gives the order.
 """
 
 from __future__ import annotations
@@ -11,70 +11,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import NoReturn
 
 from ledger_core import clock, ids, limits
 from ledger_core.errors import (
     MalformedError,
     ProofError,
-    RefusedError,
     SignatureError,
-    StandingError,
-    UnknownTypeError,
 )
 from ledger_core.formats import archive
-from ledger_core.formats import entry as entries
-from ledger_core.formats import record as records
 from ledger_core.formats.archive import Manifest, RangeProof
 from ledger_core.formats.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
-from ledger_core.formats.entry import Entry, Header
 from ledger_core.formats.note import parse_note
 from ledger_core.formats.receipt import Receipt, check_receipt
-from ledger_core.formats.record import Record, SignedRecord
 from ledger_core.formats.trust_policy import NO_QUORUM, Trusted, TrustPolicy, verify_trusted
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle import tree
-from ledger_core.policy.assembly import Due, due_type
-from ledger_core.policy.constitution import Constitution, KeyStanding
-from ledger_core.records.model import RecordType
-from ledger_core.records.registry import find_type
+from ledger_core.policy.constitution import KeyStanding
 from verifier.evidence import Kept
-from verifier.findings import Finding, Level, Likely, Refuted
-
-
-def finding_of(
-    check: int,
-    field: str,
-    expected: object,
-    found: object,
-    likely: Likely,
-    *,
-    index: int | None = None,
-    level: Level = "fail",
-) -> Finding:
-    return Finding(
-        check=check,
-        field=field,
-        expected=str(expected),
-        found=str(found),
-        likely=likely,
-        index=index,
-        level=level,
-    )
-
-
-def refute(
-    check: int,
-    field: str,
-    expected: object,
-    found: object,
-    likely: Likely,
-    *,
-    index: int | None = None,
-    level: Level = "fail",
-) -> NoReturn:
-    raise Refuted(finding_of(check, field, expected, found, likely, index=index, level=level))
-
+from verifier.findings import Finding, Likely, finding_of, refute
 
 # --- 1 archive, 2 manifest, 3 files ------------------------------------------------
 # That the container is well-formed and bounded (1), and that each file has the size and
@@ -196,23 +150,7 @@ def check_trusted_log(raw: bytes, policy: TrustPolicy) -> Trusted:
         refute(4, "checkpoint", "signed by a log of the policy", error, Likely.UNTRUSTED)
 
 
-# --- 5 entries, 6 chain, 7 tree ----------------------------------------------------
-
-
-def parse_leaf(index: int, leaf: bytes) -> Entry:
-    """5: a leaf has the format of an entry."""
-    try:
-        return entries.parse_entry(leaf)
-    except MalformedError as error:
-        refute(5, "entry", "the format of an entry", error, Likely.EDITED, index=index)
-
-
-def check_entry(index: int, header: Header, origin: str) -> None:
-    """5: an entry names the origin that the log has there, and its own index."""
-    if header.index != index:
-        refute(5, "index", index, header.index, Likely.MOVED, index=index)
-    if header.origin != origin:
-        refute(5, "origin", origin, header.origin, Likely.REPLACED_ENTRY, index=index)
+# --- 5 origins, 7 tree, 10 charter -------------------------------------------------
 
 
 def check_origins(manifest: Manifest, found: tuple[tuple[int, str], ...]) -> None:
@@ -220,20 +158,6 @@ def check_origins(manifest: Manifest, found: tuple[tuple[int, str], ...]) -> Non
     claimed = manifest.origins_by_index()
     if found and found != claimed:
         refute(5, "origins", dict(found), dict(claimed), Likely.CLAIM)
-
-
-def check_link(index: int, header: Header, previous: bytes | None) -> None:
-    """6: an entry names the leaf hash of the one before (None: that one is not shown)."""
-    if previous is not None and header.previous != previous:
-        expected, found = map(ids.encode_base64, (previous, header.previous))
-        refute(6, "previous", expected, found, Likely.MOVED, index=index)
-
-
-def check_time(index: int, received_at: int, not_before: int) -> None:
-    """6: time received never decreases."""
-    if received_at < not_before:
-        expected, found = map(clock.format_time, (not_before, received_at))
-        refute(6, "received_at", f"{expected} or later", found, Likely.MOVED, index=index)
 
 
 def check_range_proof(proof: RangeProof, manifest: Manifest) -> None:
@@ -255,48 +179,6 @@ def check_root(proof: RangeProof, frontier: tree.Frontier, checkpoint: Checkpoin
         refute(7, "root", expected, found, Likely.EDITED)
 
 
-# --- 8 records, 9 ids, 10 standing, 16 agreement --------------------------------------
-
-
-def check_record(index: int, raw: bytes, signature: bytes, meant_for: tuple[str, ...]) -> Record:
-    """8: a record is canonical, meant for this ledger and signed by its author.
-
-    ``meant_for``: the origins that the ledger has had up to there, oldest first.
-    """
-    try:
-        record = records.parse_record(raw)
-        records.verify_record(SignedRecord(record, raw, signature))
-    except MalformedError as error:
-        refute(8, "record", "canonical form", error, Likely.EDITED, index=index)
-    except SignatureError as error:
-        refute(8, "signature", "the author's", error, Likely.FORGED, index=index)
-    if record.ledger not in meant_for:
-        refute(8, "ledger", meant_for[-1], record.ledger, Likely.REPLACED_ENTRY, index=index)
-    return record
-
-
-def check_type(index: int, record: Record) -> RecordType:
-    """8: a record is of a type that this verifier knows."""
-    try:
-        return find_type(record.type)
-    except UnknownTypeError:
-        refute(
-            8,
-            "type",
-            "a known record type",
-            record.type,
-            Likely.UNSUPPORTED,
-            index=index,
-            level="malformed",
-        )
-
-
-def repeated_id(index: int, record_id: bytes, first: int) -> Finding:
-    """9: no earlier entry has the same id, but ``first`` does."""
-    found = f"{ids.format_record_id(record_id)}, as entry {first}"
-    return finding_of(9, "id", "an id of its own", found, Likely.REPEATED, index=index)
-
-
 def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) -> None:
     """10: the ledger is the one the manifest names, and the one the user pinned."""
     if digest is None:
@@ -305,36 +187,6 @@ def check_charter(digest: str | None, manifest: Manifest, pinned: str | None) ->
         refute(10, "charter", manifest.charter, digest, Likely.CLAIM, index=0)
     if pinned is not None and digest != pinned:
         refute(10, "charter", f"{pinned}, as asked for", digest, Likely.UNTRUSTED, index=0)
-
-
-def check_author(index: int, author: str, constitution: Constitution, kind: RecordType) -> None:
-    """10: the author's key stood, with a role for this type, at this index."""
-    try:
-        constitution.check_author(author, kind, index)
-    except StandingError as error:
-        key = constitution.keys.get(author)
-        likely = _class_of(key, stood=constitution.stands_at(author, index))
-        refute(10, "author", "a key that stood", f"{author}: {error}", likely, index=index)
-
-
-def _class_of(key: KeyStanding | None, *, stood: bool) -> Likely:
-    return Likely.NO_ROLE if key is not None and stood else Likely.UNREGISTERED
-
-
-def refute_change(index: int, error: RefusedError) -> NoReturn:
-    """10: a change to the constitution is one that may be, by one who may."""
-    likely = Likely.BAD_PAYLOAD
-    refute(10, "governance", "a change that may be", error, likely, index=index)
-
-
-def refute_agreement(index: int, kind: RecordType, error: RefusedError) -> NoReturn:
-    """16: what is said of a proposal, and how it ends, is what the rules say."""
-    refute(16, kind.name, "what the agreement's rules allow", error, Likely.STATUS, index=index)
-
-
-def refute_due(index: int, due: Due) -> NoReturn:
-    """16: an outcome or evidence follows at once on the entry that brings it about."""
-    refute(16, due_type(due).name, due, "another entry, or none", Likely.STATUS, index=index)
 
 
 # --- 12 context, 13 counts, 14 evidence, 15 witnesses --------------------------------
