@@ -18,12 +18,14 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from api.capture_settings import COMPAT_NAMES as CAPTURE_NAMES
+from api.capture_settings import CaptureSettings
 from ledger_core import limits
 from ledger_core.errors import SettingsError
 
 PREFIX = "LEDGERGRID_"
 COMPAT_PREFIX = "AGENTLEDGER_"
-COMPAT_NAMES = frozenset({"host", "port", "api_key"})
+COMPAT_NAMES = CAPTURE_NAMES | {"host", "port", "api_key"}
 """Settings that are read under the other prefix too, where ours says nothing."""
 _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?")
 
@@ -35,10 +37,13 @@ class _CompatSource(EnvSettingsSource):
         super().__init__(settings_cls, env_prefix=COMPAT_PREFIX)
 
     def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if name in COMPAT_NAMES}
+        found = {name: value for name, value in super().__call__().items() if name in COMPAT_NAMES}
+        if url := self.env_vars.get(f"{COMPAT_PREFIX}DSN".lower()):
+            found["database"] = url
+        return found
 
 
-class Settings(BaseSettings):
+class Settings(CaptureSettings):
     """Everything an operator may choose."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -289,7 +294,8 @@ def to_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that give a worker process these same settings."""
     return {
         PREFIX + name.upper(): value.get_secret_value()
-        if isinstance(value := getattr(settings, name), SecretStr)
+        if isinstance(value, SecretStr)
         else str(value)
         for name in Settings.model_fields
+        if (value := getattr(settings, name)) is not None
     }

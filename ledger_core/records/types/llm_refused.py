@@ -3,8 +3,11 @@
 What was asked is not in it: a refusal needs no prompt.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
+
+from ledger_core import limits
 from ledger_core.formats.record import Count, Record
 from ledger_core.records.calls import (
     COLUMNS,
@@ -34,7 +37,11 @@ Reason = Literal[
 class LlmRefused(
     Identity, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """``limit`` and ``used``: micro-USD of a budget, or requests of a rate. ``scope``: whose."""
+    """``limit`` and ``used``: micro-USD of a budget, or requests of a rate. ``scope``: whose.
+
+    ``calls``: how many this record stands for. Of a flood of refusals of one kind, the first is
+    told in full and the others of its second are counted.
+    """
 
     reason: Reason
     message: Text
@@ -43,6 +50,7 @@ class LlmRefused(
     used: Count | None = None
     scope: Name | None = None
     retry_after_s: Count | None = None
+    calls: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_INTEGER)] = 1
 
 
 def _rule(record: Record, payload: Payload) -> None:

@@ -23,7 +23,7 @@ _COLUMNS = {name: COLUMNS[name] for name in ("action_id", "session_id")}
 
 
 class LlmStart(Identity, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """``request_bytes`` and ``request_sha256`` are of the whole body, as it was forwarded.
+    """``request_bytes`` and ``request_sha256`` are of the whole body, as it came.
 
     ``reserved_microusd``: what budgets were drawn by until the end settles it. ``redactions``:
     places that a redactor changed in the stored copy.

@@ -1,0 +1,174 @@
+"""Headers on their way through: what stays here, what goes on, in order and with duplicates.
+
+An intermediary forwards neither the fields of RFC 9110 section 7.6.1 nor those that
+``Connection`` names. Beyond these, only what is meant for LedgerGrid stays: the identity of a
+call, and credentials of ours, wherever they were put.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ledger_core.errors import MalformedError
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# The request's own frame is made anew: host and length are the upstream's, 100-continue was
+# answered here.
+_OF_THE_REQUEST = _HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+_KEPT_BY_CONNECTION = frozenset({b"content-length", b"content-type", b"content-encoding", b"host"})
+"""Naming these in ``Connection`` would change what is forwarded, not how: it is ignored."""
+
+_OURS = (b"x-ledgergrid-", b"x-agentledger-", b"x-agenticledger-")
+_CLAUDE_CODE = b"x-claude-code-session-id"
+_TOKEN = b"lgt_"
+_CREDENTIAL = b"key"
+_API_KEY = b"api-key"
+_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization")
+
+VALUE_CHARS = 500
+TAGS = 32
+TAG_CHARS = 64
+_TAG = b"tag-"
+_CLEAN = re.compile(r"[^\x00-\x1f\x7f]*")
+_NAMES = {
+    b"session-id": "session_id",
+    b"user-id": "user_id",
+    b"agent-name": "agent_name",
+    b"app-id": "app_id",
+    b"parent-action-id": "parent_action_id",
+    b"environment": "environment",
+    b"handoff-from": "handoff_from",
+    b"handoff-to": "handoff_to",
+}
+
+
+class Identity(msgspec.Struct):
+    """What a request claims of itself; ``secrets`` are credentials of ours, never to be kept."""
+
+    session_id: str | None = None
+    user_id: str | None = None
+    agent_name: str | None = None
+    app_id: str | None = None
+    parent_action_id: str | None = None
+    environment: str | None = None
+    handoff_from: str | None = None
+    handoff_to: str | None = None
+    tags: dict[str, str] = {}
+    token: str | None = None
+    api_key: str | None = None
+
+
+def read_identity(headers: Headers) -> Identity:
+    """Read the headers that are for us. Raises :class:`MalformedError` for what is too long.
+
+    Of a header that comes twice, under whichever of its names, the first counts.
+    """
+    found = Identity()
+    claude_code: str | None = None
+    for name, value in headers:
+        if name == _CLAUDE_CODE:
+            claude_code = claude_code or _text(name, value)
+        elif name.startswith(_OURS):
+            _take(found, name.split(b"-", 2)[2], value)
+    if found.session_id is None:
+        found.session_id = claude_code
+    return found
+
+
+def _take(found: Identity, short: bytes, value: bytes) -> None:
+    field = _NAMES.get(short)
+    if field is not None:
+        text = _text(short, value)
+        if text and getattr(found, field) is None:
+            setattr(found, field, text)
+    elif short.startswith(_TAG):
+        _tag(found, short[len(_TAG) :], value)
+    elif short == _CREDENTIAL and found.token is None:
+        found.token = _text(short, value)
+    elif short == _API_KEY and found.api_key is None:
+        found.api_key = _text(short, value)
+
+
+def _tag(found: Identity, name: bytes, value: bytes) -> None:
+    if not name or len(name) > TAG_CHARS or len(found.tags) >= TAGS:
+        raise MalformedError(f"more than {TAGS} tags, or one with a name over {TAG_CHARS}")
+    found.tags.setdefault(name.decode("latin-1"), _text(b"tag", value))
+
+
+def _text(name: bytes, value: bytes) -> str:
+    text = value.decode("utf-8", "replace").strip()
+    if len(text) > VALUE_CHARS or not _CLEAN.fullmatch(text):
+        shown = name.decode("latin-1")
+        raise MalformedError(f"header {shown} is longer than {VALUE_CHARS} or holds controls")
+    return text
+
+
+def to_upstream(headers: Headers, secrets: Iterable[bytes] = ()) -> list[tuple[str, str]]:
+    """Return what goes on to the upstream; ``secrets`` are ours and stay, wherever they stand.
+
+    Raises :class:`MalformedError` for a value that is no UTF-8, which could not go on as it is.
+    """
+    dropped = _OF_THE_REQUEST | _named_by_connection(headers)
+    return [
+        (name.decode("latin-1"), _decode(name, value))
+        for name, value in headers
+        if name not in dropped
+        and not name.startswith(_OURS)
+        and name != _CLAUDE_CODE
+        and not (name in _CREDENTIALS and _is_ours(value, secrets))
+    ]
+
+
+def _decode(name: bytes, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise MalformedError(f"header {name.decode('latin-1')[:80]} is no UTF-8") from None
+
+
+def _is_ours(value: bytes, secrets: Iterable[bytes]) -> bool:
+    return _TOKEN in value or any(secret in value for secret in secrets)
+
+
+def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return what of an upstream's answer goes on to the client."""
+    dropped = _HOP_BY_HOP | _named_by_connection([(name.lower(), value) for name, value in headers])
+    return [
+        (name, value)
+        for name, value in headers
+        if (lowered := name.lower()) not in dropped and not lowered.startswith(_OURS)
+    ]
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    return (
+        frozenset(
+            option.strip().lower()
+            for name, value in headers
+            if name == b"connection"
+            for option in value.split(b",")
+        )
+        - _KEPT_BY_CONNECTION
+    )
+
+
+def first(headers: Headers, name: bytes) -> bytes | None:
+    """Return a header's first value; ``name`` is in lower case."""
+    return next((value for each, value in headers if each.lower() == name), None)

@@ -1,0 +1,93 @@
+"""The upstream: the model provider, or the gateway in front of several, that calls go on to.
+
+Bytes go out and come back as they are: nothing is decompressed, no redirect is followed, no
+cookie is kept, no proxy is taken from the environment. A request is sent once and never again:
+whether a provider saw one that broke off is not known, and calls cost money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from api.settings import Settings
+
+OPENAI, ANTHROPIC = "https://api.openai.com", "https://api.anthropic.com"
+
+_LINE_BYTES = 64 * 1024
+_READ_BYTES = 128 * 1024
+_LARGE_BYTES = 256 * 1024
+"""A body from here on is written in slices, so that others are served in between."""
+
+_SET_BY_AIOHTTP = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
+
+Response = aiohttp.ClientResponse
+BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+"""What a request or an answer may break off with."""
+
+
+class Upstream:
+    """Belongs to one event loop; its connections are made when needed and kept for a while."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pinned = trim(settings.upstream_url)
+        self._session: aiohttp.ClientSession | None = None
+
+    def base(self, wire: str) -> str:
+        """Return where a wire format's calls go."""
+        if self._pinned:
+            return self._pinned
+        return ANTHROPIC if wire.startswith("anthropic.") else OPENAI
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> Response:
+        """Send a request and return its answer, of which no byte of the body was read yet."""
+        if self._session is None:
+            self._session = self._open()
+        data = io.BytesIO(body) if len(body) >= _LARGE_BYTES else body or None
+        return await self._session.request(
+            method,
+            URL(url, encoded=True),
+            headers=CIMultiDict(headers),
+            data=data,
+            allow_redirects=False,
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        settings = self._settings
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=_SET_BY_AIOHTTP,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+            read_bufsize=_READ_BYTES,
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=settings.upstream_connect_s,
+                sock_read=settings.upstream_silence_s,
+            ),
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def trim(url: str) -> str:
+    """Return an upstream's URL as calls' paths are put behind it, which begin with ``/v1``."""
+    return url.rstrip("/").removesuffix("/v1")
