@@ -24,6 +24,7 @@ from ledger_core.fail_points import reach
 from ledger_core.formats.entry import look_into
 from ledger_core.formats.record import Part, PartRef, Ref
 from ledger_core.payloads import Opened, Payloads
+from ledger_core.policy.calls import TYPES, CallPart, call_part
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.register import REGISTERED, register_of
 from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
@@ -223,7 +224,7 @@ class Follower:
                 rows += [
                     _row(seen, _present(opened.get(seen.index, {})), constitution) for seen in group
                 ]
-            return rows
+            return _find_starts(tx, ledger_id, rows)
 
     def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
         reader = self._constitutions.get(ledger_id)
@@ -312,6 +313,23 @@ def _groups(entries: Iterable[SealedEntry]) -> Iterator[list[_Seen]]:
         yield group
 
 
+def _find_starts(tx: Transaction, ledger_id: int, rows: list[ViewRow]) -> list[ViewRow]:
+    """Say of the ends of calls where their starts lie."""
+    wanted = {row.call.answers for row in rows if row.call and row.call.answers}
+    if not wanted:
+        return rows
+    places = {row.leaf_hash: row.index for row in rows if row.leaf_hash in wanted}
+    places |= store.find_indexes(tx, ledger_id, wanted - places.keys())
+    return [_with_start(row, places) for row in rows]
+
+
+def _with_start(row: ViewRow, places: Mapping[bytes, int]) -> ViewRow:
+    if row.call is None or row.call.answers is None:
+        return row
+    call = msgspec.structs.replace(row.call, start=places.get(row.call.answers))
+    return msgspec.structs.replace(row, call=call)
+
+
 def view_row(entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
     """Compute what the views say of an entry, given the parts that its type's columns need."""
     return _row(_see(entry), parts, constitution)
@@ -341,7 +359,14 @@ def _row(seen: _Seen, parts: Mapping[str, Part], constitution: Constitution) -> 
         subjects=[*filter(_is_findable, kind.subjects(payload))] if payload else [],
         change=registered.kind if registered else None,
         targets=registered.targets if registered else (),
+        call=_call(seen, payload or {}) if kind.name in TYPES else None,
     )
+
+
+def _call(seen: _Seen, payload: Mapping[str, Any]) -> CallPart | None:
+    record = seen.record
+    answers = [ids.parse_digest(ref.to) for ref in record.refs if ref.rel == "answers"]
+    return call_part(record.type, payload, seen.received_at, answers[0] if answers else None)
 
 
 def _is_findable(subject: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import delete
 
+from ledger_core.policy.calls import TYPES
 from ledger_core.records import registry
 from ledger_core.storage.database import Database
 from ledger_core.storage.views import Views
@@ -33,9 +34,11 @@ def forget(
     count = 0
     with database.use_views(write=True) as tx:
         for type_name, indexes in by_type.items():
-            for table in views.tables.made_of_payloads(type_name):
+            for table in views.tables.made_at_entries(type_name):
                 this = (table.c.ledger_id == ledger_id) & table.c.index.in_(sorted(indexes))
                 count += tx.execute(delete(table).where(this)).rowcount
+            if type_name in TYPES:
+                count += views.calls.forget(tx, ledger_id, indexes)
     return count
 
 

@@ -108,11 +108,11 @@ class Prepared:
         return _Compiled(_NAMED.sub("%b", state.statement), _NAMED.findall(state.statement))
 
 
-def in_parts(values: Collection[Value]) -> Iterator[list[Value]]:
+def in_parts(values: Collection[Value], size: int = _LIST_VALUES) -> Iterator[list[Value]]:
     """Yield the values in lists that a statement takes."""
     every = list(values)
-    for at in range(0, len(every), _LIST_VALUES):
-        yield every[at : at + _LIST_VALUES]
+    for at in range(0, len(every), size):
+        yield every[at : at + size]
 
 
 def _padded(values: list[Any]) -> list[Any]:

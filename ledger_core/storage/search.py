@@ -152,15 +152,23 @@ class Search:
         return statement
 
     def _is_shown(self, table: Table, readers: Table, reader: Reader) -> ColumnElement[bool]:
-        """Say in SQL what :meth:`Circle.includes` says."""
-        if reader.is_operator:
-            return true()
-        audiences = ["public", "members"] if reader.is_among_members else ["public"]
-        shown: ColumnElement[bool] = table.c[AUDIENCE].in_(audiences)
-        if not reader.names:
-            return shown
-        r = readers.c
-        named = select(r.index).where(
-            r.ledger_id == self._ledger_id, r.reader.in_(sorted(reader.names))
-        )
-        return or_(shown, table.c.index.in_(named))
+        return is_shown(table.c[AUDIENCE], table.c.index, readers, self._ledger_id, reader)
+
+
+def is_shown(
+    audience: ColumnElement[str],
+    index: ColumnElement[int],
+    readers: Table,
+    ledger_id: int,
+    reader: Reader,
+) -> ColumnElement[bool]:
+    """Say in SQL what :meth:`Circle.includes` says, of the entry at ``index``."""
+    if reader.is_operator:
+        return true()
+    audiences = ["public", "members"] if reader.is_among_members else ["public"]
+    shown: ColumnElement[bool] = audience.in_(audiences)
+    if not reader.names:
+        return shown
+    r = readers.c
+    named = select(r.index).where(r.ledger_id == ledger_id, r.reader.in_(sorted(reader.names)))
+    return or_(shown, index.in_(named))

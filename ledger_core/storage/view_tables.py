@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Dialect, Index, LargeBinary, MetaData, Table, Text
 from sqlalchemy.schema import CreateTable
 
+from ledger_core.policy.calls import TYPES
 from ledger_core.records import registry
 from ledger_core.records.model import RecordType
+from ledger_core.storage.call_tables import CallTables
 
 SCHEMA = "ledgergrid_views"
 
@@ -51,6 +53,7 @@ class ViewTables:
         target = Column("target", LargeBinary, primary_key=True)
         self.targets = self._table("target_view", _number("ledger_id"), target, _number("index"))
         self.types = {kind.name: self._type_table(kind) for kind in registry.ALL}
+        self.of_calls = CallTables(self._table)
 
     def _type_table(self, kind: RecordType) -> Table:
         columns = [Column(name, _COLUMN_TYPES[of]) for name, of in kind.columns.items()]
@@ -107,13 +110,18 @@ class ViewTables:
             return []
         return [
             f'ALTER TABLE {table.fullname} ALTER COLUMN "{column.name}" SET STATISTICS 0'
-            for table in (*self.types.values(), self.subjects)
+            for table in (*self.types.values(), self.subjects, *self.of_calls.all)
             for column in table.columns
             if column.name not in KEY
         ]
 
     def made_of_payloads(self, type_name: str) -> tuple[Table, ...]:
         """Return the tables in which something of a type's payload may stand."""
+        calls = self.of_calls.all if type_name in TYPES else ()
+        return *self.made_at_entries(type_name), *calls
+
+    def made_at_entries(self, type_name: str) -> tuple[Table, ...]:
+        """Return those of them that have it in rows of its own entry's index."""
         return self.types[type_name], self.subjects
 
     def sorted(self) -> list[Table]:

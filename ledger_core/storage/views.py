@@ -19,7 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
 from ledger_core.errors import StorageError
+from ledger_core.policy.calls import CallPart
 from ledger_core.policy.visibility import Circle
+from ledger_core.storage.calls import CallViews
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.view_tables import SCHEMA, ViewTables
 
@@ -29,6 +31,7 @@ class ViewRow(msgspec.Struct, frozen=True):
 
     ``circle``: who sees the entry; ``columns_circle``: who sees what columns and subjects are
     made of. ``change``: its kind in the register of changes, ``targets`` the entries it names.
+    ``call``: what it adds to a call of a model.
     """
 
     index: int
@@ -44,6 +47,7 @@ class ViewRow(msgspec.Struct, frozen=True):
     subjects: Sequence[str] = ()
     change: str | None = None
     targets: Sequence[bytes] = ()
+    call: CallPart | None = None
 
 
 class Views:
@@ -52,6 +56,7 @@ class Views:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.tables = ViewTables(SCHEMA if database.dialect.name == "postgresql" else None)
+        self.calls = CallViews(self.tables.of_calls, database.dialect)
 
     def version(self) -> str:
         """Return the digest of the views' definition."""
@@ -171,7 +176,9 @@ class Views:
         }
         if subjects:
             insert_many(tx, self.tables.subjects, sorted(subjects))
-        with_columns = {r.index: r.columns_circle for r in rows if r.columns or r.subjects}
+        with_columns = {
+            r.index: r.columns_circle for r in rows if r.columns or r.subjects or r.call
+        }
         self._insert_readers(tx, self.tables.column_readers, ledger_id, with_columns)
         by_type: dict[str, list[tuple[Any, ...]]] = {}
         for r in rows:
@@ -180,6 +187,7 @@ class Views:
                 by_type.setdefault(r.type, []).append(row)
         for name, values in by_type.items():
             insert_many(tx, self.tables.types[name], values)
+        self.calls.fill(tx, ledger_id, rows)
 
     def _insert_register(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
         insert_many = self._database.dialect.insert_many
