@@ -97,3 +97,17 @@ HISTORY_ITEMS: Final = 256
 
 SEGMENT_ITEMS: Final = 65_536
 KEEP_S: Final = 100 * 366 * 86_400
+
+LLM_BODY_BYTES: Final = 64 * 1024 * 1024
+"""A request or answer of a language model that is read, coded or decoded; larger ones are stored
+and counted, not read."""
+LLM_VALUES: Final = 4_000_000
+LLM_DEPTH: Final = 128
+LLM_NAME_CHARS: Final = 500
+LLM_DETAIL_CHARS: Final = 4_000
+LLM_CHOICES: Final = 1_000
+LLM_TOOL_CALLS: Final = 10_000
+LLM_MEDIA: Final = 1_000
+LLM_EVENT_BYTES: Final = 32 * 1024 * 1024
+LLM_CODINGS: Final = 4
+"""Content codings, one upon the other."""
