@@ -8,10 +8,10 @@ READY  := $(VENV)/.ready
 CODE   := ledger_core api verifier migrations sdk tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench campaign conformance pins zipapp clean
+.PHONY: help demo serve test lint format bench bench-proxy campaign conformance pins zipapp clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 
 # --require-hashes and an editable install do not go together in one command, so there are two. The
 # second may not reach for anything: its build backend is pinned among the first's.
@@ -43,6 +43,9 @@ format: $(READY)  ## put the source into its one shape
 
 bench: $(READY)  ## measure, and compare with the targets
 	$(BIN)/python -m tests.bench
+
+bench-proxy: $(READY)  ## measure the proxy beside a bare one and beside agentic-ledger
+	$(BIN)/python -m tests.bench.proxy
 
 campaign: $(READY)  ## the slow tests: crashes, power cuts, long random histories
 	$(BIN)/pytest -m campaign -p no:randomly tests/campaign

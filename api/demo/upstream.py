@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import uvloop
 from aiohttp import web
 
 from api.demo.exchanges import OWN, body_bytes, read_exchanges
@@ -43,7 +44,7 @@ class Manner:
     chunk_bytes: int | None = None
     """Size of the pieces; without it an event stream goes event by event, the rest whole."""
     answers_anything: bool = False
-    """Give an unknown request the first answer recorded for its path, streamed if it asks so."""
+    """Look at no request, but give the first answer of its path, streamed if it asks so."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,14 @@ class Replay:
             self._by_path.setdefault((method, path, is_stream), answer)
 
     def find(self, method: str, path: str, body: bytes) -> Answer:
-        found = self._by_request.get(_key(method, path, body))
-        if found is not None:
+        if self._manner.answers_anything:
+            is_stream = b'"stream":true' in body.replace(b" ", b"")
+            if anything := self._by_path.get((method, path, is_stream)):
+                return anything
+        if found := self._by_request.get(_key(method, path, body)):
             answer = found[0]
             found.rotate(-1)
             return answer
-        if self._manner.answers_anything:
-            key = (method, path, b'"stream":true' in body.replace(b" ", b""))
-            if key in self._by_path:
-                return self._by_path[key]
         refusal = {"error": {"type": "not_recorded", "message": f"no answer to {method} {path}"}}
         return Answer(404, "application/json", body_bytes(refusal), False)
 
@@ -197,7 +197,7 @@ def main(arguments: list[str]) -> None:
         options.think_ms / 1000, options.pause_ms / 1000, answers_anything=options.answer_anything
     )
     try:
-        asyncio.run(_serve(Upstream(read_exchanges(options.file), manner), options.port))
+        uvloop.run(_serve(Upstream(read_exchanges(options.file), manner), options.port))
     except KeyboardInterrupt:
         return
 
