@@ -20,6 +20,7 @@ import anyio
 import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import logs, problems
@@ -27,6 +28,8 @@ from api.bodies import BoundedBodies, Intake
 from api.feed import Feed
 from api.guards import Guard, check_exposure
 from api.keystores import open_key_store
+from api.mcp.server import PATH as MCP_PATH
+from api.mcp.server import McpEndpoint
 from api.metrics import Metrics
 from api.routes import (
     anchors,
@@ -162,15 +165,16 @@ def open_ledgers(settings: Settings, database: Database) -> Ledgers:
     )
 
 
-def _lifespan(service: Service) -> Any:
+def _lifespan(service: Service, mcp: McpEndpoint) -> Any:
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(service.ledgers.start)
         service.pool.start()
         if service.witnessing is not None:
             service.witnessing.start()
-        logs.log.info("serving", workers=service.settings.workers)
-        yield
+        async with mcp.running():
+            logs.log.info("serving", workers=service.settings.workers)
+            yield
         # In this order: what was accepted is finished, then what it needs is closed.
         await anyio.to_thread.run_sync(service.pool.close)
         if service.witnessing is not None:
@@ -185,11 +189,12 @@ def _lifespan(service: Service) -> Any:
 
 
 def _describe(service: Service) -> FastAPI:
+    mcp = McpEndpoint(service, version=VERSION)
     app = FastAPI(
         title="LedgerGrid",
         version=VERSION,
         summary="The verifiable ledger for AI agents",
-        lifespan=_lifespan(service),
+        lifespan=_lifespan(service, mcp),
         openapi_url=OPENAPI_PATH,
         # Their pages load scripts from elsewhere.
         docs_url=None,
@@ -200,6 +205,7 @@ def _describe(service: Service) -> FastAPI:
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router)
+    app.router.routes.append(Route(MCP_PATH, mcp))
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -13,7 +13,10 @@ from ledger_core.errors import BusyError, LedgerGridError, MalformedError, TooLa
 CONTROL_BYTES = 64 * 1024
 """Limit of every body that is not a submission, and has no limit of its own below."""
 
-BODY_BYTES = {"/witness/add-checkpoint": limits.ADD_CHECKPOINT_BYTES}
+BODY_BYTES = {
+    "/witness/add-checkpoint": limits.ADD_CHECKPOINT_BYTES,
+    "/mcp": 4 * 1024 * 1024,
+}
 
 
 class ClientGoneError(Exception):

@@ -19,6 +19,7 @@ from api.commands import (
     keyring,
     keys,
     ledgers,
+    mcp,
     members,
     mutability,
     policies,
@@ -75,6 +76,7 @@ app.command()(backups.backup)
 app.command()(backups.restore)
 app.add_typer(epochs.app, name="epoch")
 app.add_typer(tokens.app, name="token")
+app.command()(mcp.mcp)
 app.add_typer(keyring.app, name="keyring")
 
 

@@ -53,7 +53,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("alembic", "httpx", "httpcore", "asyncio"):
+    for chatty in ("alembic", "httpx", "httpcore", "asyncio", "mcp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -140,7 +140,7 @@ class AppendRoutes:
             (outcome,) = await self._submit(ledger, [raw])
         finally:
             intake.release(len(raw))
-        self._service.metrics.count_outcome(_name_outcome(outcome))
+        self._service.metrics.count_outcome(name_outcome(outcome))
         if isinstance(outcome, LedgerGridError):
             raise outcome
         body = _ENCODER.encode(acknowledgement(outcome))
@@ -161,13 +161,14 @@ class AppendRoutes:
             outcomes = await self._submit(ledger, split_lines(body))
         finally:
             intake.release(len(body))
-        for name, count in Counter(map(_name_outcome, outcomes)).items():
+        for name, count in Counter(map(name_outcome, outcomes)).items():
             self._service.metrics.count_outcome(name, count)
         lines = b"".join(format_outcome(each) + b"\n" for each in outcomes)
         await _send(send, 200, _NDJSON, lines)
 
 
-def _name_outcome(outcome: Outcome) -> str:
+def name_outcome(outcome: Outcome) -> str:
+    """Name how it ended, for metrics."""
     if isinstance(outcome, LedgerGridError):
         return outcome.code
     return "new" if outcome.is_new else "again"

@@ -1,0 +1,293 @@
+"""MCP by the official client: every tool, over HTTP and over standard input and output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import msgspec
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from pydantic import SecretStr
+
+from api.mcp.entries import Checks, check_place
+from api.settings import Settings
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.receipt import parse_receipt
+from tests.api.live import ROUTE, Author, Live, running
+
+SECRET = "a-long-random-secret-of-the-operator"
+TOOLS = {"verify_entry", "get_receipt", "append_record"}
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[Live]:
+    with running(Settings(data=tmp_path / "data", api_key=SecretStr(SECRET))) as found:
+        yield found
+
+
+@asynccontextmanager
+async def over_http(
+    live: Live, secret: str | None = None, mode: str = "auto", **headers: str
+) -> AsyncIterator[Client]:
+    if secret:
+        headers["Authorization"] = f"Bearer {secret}"
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        Client(streamable_http_client(f"{live.url}/mcp", http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def over_stdio(live: Live, secret: str | None = None) -> AsyncIterator[Client]:
+    environment = {**os.environ, "LEDGERGRID_URL": live.url}
+    environment.pop("LEDGERGRID_TOKEN", None)
+    if secret:
+        environment["LEDGERGRID_API_KEY"] = secret
+    program = StdioServerParameters(
+        command=sys.executable, args=["-m", "api.cli", "mcp"], env=environment
+    )
+    async with Client(program) as client:
+        yield client
+
+
+async def call_every_tool(live: Live, client: Client) -> None:
+    author = await anyio.to_thread.run_sync(live.author)
+    await anyio.to_thread.run_sync(live.service.ledgers.create, "calls")
+    listed = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(listed) == TOOLS
+    for tool in listed.values():
+        assert tool.description
+        assert tool.input_schema["type"] == "object"
+        assert tool.output_schema is not None
+    submission = msgspec.json.decode(author.line(b'"over mcp"'))
+    told = {"ledger": "main", "submission": submission}
+    first = await done(client, "append_record", told)
+    again = await done(client, "append_record", told)
+    assert (first["is_new"], again["is_new"]) == (True, False)
+    assert first["receipt"] == again["receipt"]
+    place = {"index": 0}
+    proof = await done(client, "get_receipt", place)
+    assert parse_receipt(proof["receipt"].encode()).index == 0
+    verified = await done(client, "verify_entry", place)
+    assert verified["verified"]
+    assert {each["check"] for each in verified["checks"]} >= {
+        "record signature", "receipt", "checkpoint signature", "inclusion", "header"
+    }  # fmt: skip
+
+
+async def done(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.call_tool(name, arguments)
+    assert not answer.is_error, answer.content
+    said: dict[str, Any] = answer.structured_content
+    assert msgspec.json.decode(answer.content[0].text) == said  # type: ignore[union-attr]
+    return said
+
+
+async def refused(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.call_tool(name, arguments)
+    assert answer.is_error
+    said: dict[str, Any] = msgspec.json.decode(answer.content[0].text)  # type: ignore[union-attr]
+    return said
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_official_client_lists_and_calls_every_tool_over_http(
+    embedded: Live, mode: str
+) -> None:
+    async def run() -> None:
+        async with over_http(embedded, mode=mode) as client:
+            await call_every_tool(embedded, client)
+
+    anyio.run(run)
+
+
+def test_the_official_client_lists_and_calls_every_tool_over_stdio(keyed: Live) -> None:
+    async def run() -> None:
+        async with over_stdio(keyed, SECRET) as client:
+            await call_every_tool(keyed, client)
+
+    anyio.run(run)
+
+
+# --- who may -------------------------------------------------------------------------
+
+
+def post(live: Live, **headers: str) -> httpx2.Response:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"Accept": "application/json, text/event-stream"}
+    with httpx2.Client() as http:
+        return http.post(f"{live.url}/mcp", json=asked, headers={**accept, **headers})
+
+
+def code_of(answer: httpx2.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json().get("code")
+
+
+def test_without_the_key_nobody_is_told_anything_where_one_is_set(keyed: Live) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"x-agentledger-api-key": "wrong"}):
+        answer = post(keyed, **headers)
+        assert code_of(answer) == (401, "unauthorized")
+        assert "list_sessions" not in answer.text
+    for headers in (
+        {"Authorization": f"Bearer {SECRET}"},
+        {"x-agentledger-api-key": SECRET},
+        {"Authorization": f"Bearer {keyed.tokens['reader']}"},
+    ):
+        answer = post(keyed, **headers)
+        assert answer.status_code == 200
+        assert len(answer.json()["result"]["tools"]) == len(TOOLS)
+
+
+def test_a_page_of_another_origin_and_a_rebound_name_are_refused(embedded: Live) -> None:
+    assert code_of(post(embedded, Origin="https://attacker.example")) == (403, "cross-site")
+    assert code_of(post(embedded, Host="attacker.example")) == (421, "misdirected")
+    assert code_of(post(embedded, **{"Sec-Fetch-Site": "cross-site"})) == (403, "cross-site")
+    assert post(embedded, Origin=embedded.url).status_code == 200
+
+
+def test_neither_streams_nor_sessions_are_offered(embedded: Live) -> None:
+    with httpx2.Client() as http:
+        for method in ("GET", "DELETE", "PUT"):
+            answer = http.request(method, f"{embedded.url}/mcp")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        form = http.post(f"{embedded.url}/mcp", data={"a": "b"})
+    assert code_of(form) == (415, "media-type")
+
+
+def test_a_tool_shows_what_its_caller_may_see_and_nothing_else(keyed: Live) -> None:
+    keyed.service.ledgers.create("calls")
+    keyed.service.ledgers.create("open", kind="public")
+    bound = keyed.token("reader", "main")
+    expected = {
+        SECRET: {"calls": True, "main": False, "open": True, "void": False},
+        keyed.tokens["reader"]: {"calls": True, "main": True, "open": True, "void": False},
+        bound: {"calls": False, "main": True, "open": True, "void": False},
+    }
+
+    async def run() -> None:
+        for secret, ledgers in expected.items():
+            async with over_http(keyed, secret) as client:
+                for name, sees in ledgers.items():
+                    for tool in ("verify_entry", "get_receipt"):
+                        place = {"ledger": name, "index": 0}
+                        if sees:
+                            assert (await done(client, tool, place))["ledger"] == name
+                        else:
+                            found = await refused(client, tool, place)
+                            assert found["code"] == "not-found"
+                            assert found["detail"] == f"no ledger named '{name}'"
+
+    anyio.run(run)
+
+
+# --- what is refused -----------------------------------------------------------------
+
+
+def test_a_mistake_is_an_answer_that_names_it_and_repeats_no_value(embedded: Live) -> None:
+    embedded.service.ledgers.create("calls")
+    mistakes: list[tuple[str, dict[str, Any], str]] = [
+        ("verify_entry", {}, "malformed"),
+        ("verify_entry", {"index": -1}, "malformed"),
+        ("verify_entry", {"index": "s3cret"}, "malformed"),
+        ("verify_entry", {"index": 0, "s": "s3cret"}, "malformed"),
+        ("verify_entry", {"index": 10**6}, "not-found"),
+        ("get_receipt", {"index": 2**53}, "malformed"),
+        ("append_record", {"ledger": "main", "submission": {"s": "s3cret"}}, "malformed"),
+        ("append_record", {"ledger": "../x", "submission": {}}, "malformed"),
+        ("no_such_tool", {}, "not-found"),
+    ]
+
+    async def run() -> None:
+        async with over_http(embedded) as client:
+            for name, arguments, code in mistakes:
+                found = await refused(client, name, arguments)
+                assert found["code"] == code, (name, arguments, found)
+                assert "s3cret" not in str(found)
+
+    anyio.run(run)
+
+
+def test_only_what_its_author_signed_is_appended(embedded: Live) -> None:
+    author = embedded.author()
+    size = embedded.main.size()
+    forged = msgspec.json.decode(author.line())
+    forged["envelope"]["signatures"][0]["sig"] = "A" * 86 + "=="
+    stranger = Author(embedded.main)
+
+    async def run() -> None:
+        async with over_http(embedded) as client:
+            for submission, code in (
+                (forged, "bad-signature"),
+                (msgspec.json.decode(stranger.line()), "no-standing"),
+            ):
+                for ledger in ("main", "void"):
+                    told = {"ledger": ledger, "submission": submission}
+                    assert (await refused(client, "append_record", told))["code"] == code
+
+    anyio.run(run)
+    assert embedded.main.size() == size
+
+
+def test_too_long_a_request_is_refused(embedded: Live) -> None:
+    with httpx2.Client() as http:
+        answer = http.post(f"{embedded.url}/mcp", json={"x": "y" * (5 * 1024 * 1024)})
+    assert code_of(answer) == (413, "too-large")
+
+
+def test_a_mistake_of_our_own_is_hidden(embedded: Live) -> None:
+    object.__setattr__(embedded.service, "ledgers", None)
+
+    async def run() -> None:
+        async with over_http(embedded) as client:
+            with pytest.raises(MCPError, match="the service logged what happened"):
+                await client.call_tool("verify_entry", {"index": 0})
+
+    anyio.run(run)
+
+
+# --- verifying -----------------------------------------------------------------------
+
+
+def test_a_check_tells_what_does_not_hold(embedded: Live) -> None:
+    author = embedded.author()
+    with embedded.http() as http:
+        for _ in range(3):
+            assert http.post(f"{ROUTE}/main/records", content=author.line()).status_code == 201
+    ledger = embedded.main
+    two, three = ledger.entry(2), ledger.entry(3)
+    receipt = parse_receipt(ledger.receipt(3))
+    checks = Checks()
+    check_place(ledger, two, parse_entry(two.leaf), receipt, checks)
+    held = {each.check: each.holds for each in checks.made}
+    assert held == {"checkpoint signature": True, "inclusion": False, "header": False}
+    checks = Checks()
+    unsigned = msgspec.structs.replace(receipt, checkpoint=receipt.checkpoint[:-8] + b"AAAAAAA\n")
+    assert check_place(ledger, three, parse_entry(three.leaf), unsigned, checks) is None
+    assert [each.holds for each in checks.made] == [False]
+
+
+def test_parts_are_compared_with_their_commitments(embedded: Live) -> None:
+    author = embedded.author()
+    with embedded.http() as http:
+        answer = http.post(f"{ROUTE}/main/records", content=author.line(b'"hello"'))
+    place = {"ledger": "main", "index": answer.json()["index"]}
+
+    async def run() -> None:
+        async with over_http(embedded, embedded.tokens["reader"]) as client:
+            found = await done(client, "verify_entry", place)
+            told = {each["check"]: each["found"] for each in found["checks"]}
+            assert told["payload part body"] == "7 bytes match the commitment that was signed"
+            assert "offline" in found["not_checked"]
+
+    anyio.run(run)
