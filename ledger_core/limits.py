@@ -111,3 +111,5 @@ LLM_MEDIA: Final = 1_000
 LLM_EVENT_BYTES: Final = 32 * 1024 * 1024
 LLM_CODINGS: Final = 4
 """Content codings, one upon the other."""
+FRAME_DEPTH: Final = 32
+"""Stored requests that have to be read for one that is stored as a difference."""
