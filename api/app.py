@@ -31,6 +31,7 @@ from api.keystores import open_key_store
 from api.mcp.server import PATH as MCP_PATH
 from api.mcp.server import McpEndpoint
 from api.metrics import Metrics
+from api.reporting import open_reporters
 from api.routes import (
     anchors,
     archive,
@@ -132,6 +133,7 @@ def build_service(settings: Settings) -> Service:
     database = open_database(settings.database_url)
     database.migrate()
     metrics = Metrics()
+    feed = Feed(metrics.calls.count, metrics.calls.count_unreported)
     ledgers = open_ledgers(settings, database)
     return Service(
         settings=settings,
@@ -142,7 +144,8 @@ def build_service(settings: Settings) -> Service:
         hub=Hub(settings.max_stream_readers),
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
-        feed=Feed(on_drop=metrics.count_unreported),
+        feed=feed,
+        reporters=open_reporters(settings, VERSION, ledgers, feed, metrics.calls),
         cosigner=open_cosigner(settings, database),
         witnessing=open_witnessing(settings, ledgers, database),
     )
@@ -170,12 +173,16 @@ def _lifespan(service: Service, mcp: McpEndpoint) -> Any:
     async def run(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(service.ledgers.start)
         service.pool.start()
+        for reporter in service.reporters:
+            reporter.start()
         if service.witnessing is not None:
             service.witnessing.start()
         async with mcp.running():
             logs.log.info("serving", workers=service.settings.workers)
             yield
         # In this order: what was accepted is finished, then what it needs is closed.
+        for reporter in service.reporters:
+            await anyio.to_thread.run_sync(reporter.close)
         await anyio.to_thread.run_sync(service.pool.close)
         if service.witnessing is not None:
             await anyio.to_thread.run_sync(service.witnessing.close)

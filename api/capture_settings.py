@@ -37,14 +37,15 @@ MICRO = Decimal(1_000_000)
 _MOST_USD = Decimal(1_000_000_000)
 
 
-def _or_none(value: object) -> object:
+def or_none(value: object) -> object:
+    """Take an empty variable for none."""
     return None if value == "" else value
 
 
 _Amount = Annotated[Decimal, Field(ge=0, le=_MOST_USD, decimal_places=6)]
 _Rate = Annotated[int, Field(ge=0, le=10_000_000)]
-Usd = Annotated[_Amount | None, BeforeValidator(_or_none)]
-PerMinute = Annotated[_Rate | None, BeforeValidator(_or_none)]
+Usd = Annotated[_Amount | None, BeforeValidator(or_none)]
+PerMinute = Annotated[_Rate | None, BeforeValidator(or_none)]
 
 
 class CaptureSettings(BaseSettings):

@@ -16,10 +16,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Generic, TypeVar
+
+from ledger_core.llm.model import Answered, Asked
+from ledger_core.records.types.llm_call import LlmCall2
+from ledger_core.records.types.llm_refused import LlmRefused
 
 CONTENT_BYTES = 64 * 1024 * 1024
 """What one queue holds of what was said in calls, if it holds that at all."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,56 +34,81 @@ class Ended:
 
     ``asked`` and ``answered`` are what was read out of request and response, where anything
     could be; ``content_bytes`` is how large these two were. ``server`` is the provider's host
-    and port, if it was asked at all.
+    and port, if it was asked at all. ``over_budget`` names budgets that were used up where the
+    call was let through all the same: whose, used and limit in micro-USD.
     """
 
-    call: Any
+    call: LlmCall2 | LlmRefused
     index: int
-    asked: Any = None
-    answered: Any = None
+    asked: Asked | None = None
+    answered: Answered | None = None
     content_bytes: int = 0
     server: tuple[str, int] | None = None
+    over_budget: tuple[tuple[str, int, int], ...] = ()
 
 
-class Subscription:
-    """One reader's queue; ``put`` by the feed, ``take`` by the reader's own thread."""
+class Backlog(Generic[Item]):
+    """A queue bounded in items and bytes, between threads; what is full loses its oldest."""
 
-    def __init__(self, name: str, size: int, *, wants_content: bool) -> None:
-        self.name = name
-        self.wants_content = wants_content
+    def __init__(self, size: int, max_bytes: int = CONTENT_BYTES) -> None:
         self.dropped = 0
         self._size = size
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._queue: deque[Ended] = deque()
+        self._queue: deque[tuple[Item, int]] = deque()
         self._bytes = 0
 
-    def put(self, ended: Ended) -> int:
+    def put(self, item: Item, weight_bytes: int = 0) -> int:
         """Append; return how many had to go to make room."""
         gone = 0
         with self._lock:
-            self._queue.append(ended)
-            self._bytes += ended.content_bytes
-            while len(self._queue) > self._size or self._bytes > CONTENT_BYTES:
-                self._bytes -= self._queue.popleft().content_bytes
+            self._queue.append((item, weight_bytes))
+            self._bytes += weight_bytes
+            while len(self._queue) > self._size or self._bytes > self._max_bytes:
+                self._bytes -= self._queue.popleft()[1]
                 gone += 1
             self.dropped += gone
         return gone
 
-    def take(self, at_most: int) -> list[Ended]:
-        """Take the oldest; empty if there is nothing."""
+    def take(self, at_most: int, at_most_bytes: int | None = None) -> list[Item]:
+        """Take the oldest; empty if there is nothing. One is taken however large it is."""
+        taken: list[Item] = []
+        weight = 0
         with self._lock:
-            taken = [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]
-            self._bytes -= sum(each.content_bytes for each in taken)
+            while self._queue and len(taken) < at_most:
+                weight += self._queue[0][1]
+                if at_most_bytes is not None and taken and weight > at_most_bytes:
+                    weight -= self._queue[0][1]
+                    break
+                taken.append(self._queue.popleft()[0])
+            self._bytes -= weight
         return taken
 
     def __len__(self) -> int:
         return len(self._queue)
 
 
-class Feed:
-    """Those who report on calls; ``on_drop`` hears whose queue lost how many."""
+class Subscription(Backlog[Ended]):
+    """One reader's queue; ``put`` by the feed, ``take`` by the reader's own thread."""
 
-    def __init__(self, on_drop: Callable[[str, int], None] = lambda name, count: None) -> None:
+    def __init__(self, name: str, size: int, *, wants_content: bool) -> None:
+        super().__init__(size)
+        self.name = name
+        self.wants_content = wants_content
+
+
+class Feed:
+    """Those who report on calls.
+
+    ``on_ended`` hears of every call, at once; ``on_drop`` of whose queue lost how many.
+    """
+
+    def __init__(
+        self,
+        on_ended: Callable[[Ended], None] = lambda ended: None,
+        on_drop: Callable[[str, int], None] = lambda name, count: None,
+    ) -> None:
+        self._on_ended = on_ended
         self._on_drop = on_drop
         self._subscriptions: list[Subscription] = []
 
@@ -92,8 +123,10 @@ class Feed:
 
     def publish(self, ended: Ended) -> None:
         """Hand over what ended; returns at once, whatever becomes of it."""
+        self._on_ended(ended)
         bare = replace(ended, asked=None, answered=None, content_bytes=0)
         for subscription in self._subscriptions:
-            dropped = subscription.put(ended if subscription.wants_content else bare)
+            kept = ended if subscription.wants_content else bare
+            dropped = subscription.put(kept, kept.content_bytes)
             if dropped:
                 self._on_drop(subscription.name, dropped)

@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from api.call_metrics import CallMetrics
+
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 LEDGERS = 100
 """How many ledgers' sizes are shown."""
@@ -62,16 +64,7 @@ class Metrics:
             "stream_readers", "Live streams open.", multiprocess_mode="livesum", **mine
         )
 
-        self._unreported = Counter(
-            "calls_unreported",
-            "Calls that a reporter lost because it could not keep up.",
-            ("reporter",),
-            **mine,
-        )
-
-    def count_unreported(self, reporter: str, count: int) -> None:
-        """Count calls that a reporter (feed.py) never heard of."""
-        self._unreported.labels(reporter).inc(count)
+        self.calls = CallMetrics(self._registry)
 
     def observe(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count one answered request; status 0 means that nobody waited for the answer."""

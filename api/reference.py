@@ -67,10 +67,13 @@ def _page(head: str, lines: Iterable[str]) -> str:
 def _settings() -> Iterator[str]:
     yield "| setting | default | what it does |"
     yield "|---|---|---|"
-    for name, field in Settings.model_fields.items():
+    # What Settings has of its own comes first, then its parts.
+    fields = sorted(Settings.model_fields, key=lambda name: name not in Settings.__annotations__)
+    for name in fields:
+        field = Settings.model_fields[name]
         default = field.default
-        shown = default.get_secret_value() if isinstance(default, SecretStr) else str(default)
-        code = f"`{shown}`" if shown else "(empty)"
+        shown = default.get_secret_value() if isinstance(default, SecretStr) else default
+        code = "(empty)" if shown in ("", None) else f"`{shown}`"
         yield f"| `{PREFIX}{name.upper()}` | {code} | {field.description} |"
 
 

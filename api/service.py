@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from api.bodies import Intake
 from api.feed import Feed
 from api.metrics import Metrics
+from api.reporting import Reporter
 from api.settings import Settings
 from api.streams import Hub
 from ledger_core.cosigner import Cosigner
@@ -34,6 +36,8 @@ class Service:
     metrics: Metrics
     feed: Feed
     """Calls that just ended, for those who report on them."""
+    reporters: Sequence[Reporter] = ()
+    """What tells others of those calls."""
     cosigner: Cosigner | None = None
     """This service as witness of other logs, if it is one."""
     witnessing: Witnessing | None = None

@@ -20,12 +20,14 @@ from pydantic_settings import (
 
 from api.capture_settings import COMPAT_NAMES as CAPTURE_NAMES
 from api.capture_settings import CaptureSettings
+from api.report_settings import COMPAT_NAMES as REPORT_NAMES
+from api.report_settings import ReportSettings
 from ledger_core import limits
 from ledger_core.errors import SettingsError
 
 PREFIX = "LEDGERGRID_"
 COMPAT_PREFIX = "AGENTLEDGER_"
-COMPAT_NAMES = CAPTURE_NAMES | {"host", "port", "api_key"}
+COMPAT_NAMES = CAPTURE_NAMES | REPORT_NAMES | {"host", "port", "api_key"}
 """Settings that are read under the other prefix too, where ours says nothing."""
 _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?")
 
@@ -43,7 +45,7 @@ class _CompatSource(EnvSettingsSource):
         return found
 
 
-class Settings(CaptureSettings):
+class Settings(ReportSettings, CaptureSettings):
     """Everything an operator may choose."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")

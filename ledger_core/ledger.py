@@ -125,8 +125,13 @@ class Ledger(ReadableLedger):
 
     def append_as_operator(self, type_name: str, body: bytes) -> Appended:
         """Append a record with one JSON part, signed by the service's own operator key."""
-        sealed = seal_json(self.origin, type_name, body, self._operator, self._clock())
-        outcome = self.append([sealed])[0]
+        return self.append_sealed(
+            lambda origin, key: seal_json(origin, type_name, body, key, self._clock())
+        )
+
+    def append_sealed(self, seal: Callable[[str, PrivateKey], Submission]) -> Appended:
+        """Append what ``seal`` makes of the ledger's origin and the service's own operator key."""
+        outcome = self.append([seal(self.origin, self._operator)])[0]
         if isinstance(outcome, LedgerGridError):
             raise outcome
         return outcome
@@ -152,10 +157,7 @@ class Ledger(ReadableLedger):
         Raises :class:`ConflictError` if another process did, and found other exports.
         """
         at_ms = parse_entry(self.entry(ordered_at).leaf).header.received_at
-        outcome = self.append([seal_done(self.origin, done, at_ms, self._operator)])[0]
-        if isinstance(outcome, LedgerGridError):
-            raise outcome
-        return outcome
+        return self.append_sealed(lambda origin, key: seal_done(origin, done, at_ms, key))
 
     @property
     def read_only(self) -> LedgerGridError | None:

@@ -110,9 +110,16 @@ def seal_json(
 
 
 def seal_repeatably(
-    ledger: str, type_name: str, body: bytes, key: ed25519.PrivateKey, at_ms: int, seed: bytes
+    ledger: str,
+    type_name: str,
+    body: bytes,
+    key: ed25519.PrivateKey,
+    at_ms: int,
+    seed: bytes,
+    *,
+    part: str = "body",
 ) -> Submission:
-    """Seal a record with one JSON part, ``body``: the same bytes every time.
+    """Seal a record with one JSON part, ``part``: the same bytes every time.
 
     So a record that is appended again, after a crash or by another process, has its place
     already. Id and salt follow from a signature over ``seed``, which nobody else can make; it
@@ -121,7 +128,7 @@ def seal_repeatably(
     signature = key.sign(seed)
     record_id = ids.make_record_id(at_ms, sha256(b"id" + signature).digest()[:10])
     salt = sha256(b"salt" + signature).digest()
-    return _seal(ledger, type_name, body, key, at_ms, record_id, salt)
+    return _seal(ledger, type_name, body, key, at_ms, record_id, salt, part)
 
 
 def _seal(
@@ -132,6 +139,7 @@ def _seal(
     made_at_ms: int,
     record_id: str,
     salt: bytes | None,
+    name: str = "body",
 ) -> Submission:
     ref, part = records.make_part(body, "application/json", salt)
     record = records.Record(
@@ -141,6 +149,6 @@ def _seal(
         type=type_name,
         author=ids.format_key(key.public_key),
         made_at=clock.format_time(made_at_ms),
-        payload={"body": ref},
+        payload={name: ref},
     )
-    return Submission(records.seal(record, key), {"body": part})
+    return Submission(records.seal(record, key), {name: part})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
-from api.feed import CONTENT_BYTES, Ended, Feed
+from api.feed import CONTENT_BYTES, Backlog, Ended, Feed
+from ledger_core.llm.model import Answered, Asked
+from tests.support.ended import make_call
 
 
 def ended(index: int, content_bytes: int = 0) -> Ended:
-    return Ended(f"call {index}", index, "asked", "answered", content_bytes)
+    return Ended(make_call(), index, Asked(), Answered(), content_bytes)
 
 
 def test_every_reader_gets_every_call_in_order() -> None:
@@ -58,7 +60,7 @@ def test_what_was_said_goes_only_to_those_who_ask_for_it() -> None:
     feed = Feed()
     plain, curious = feed.subscribe("alerts", 9), feed.subscribe("spans", 9, wants_content=True)
     feed.publish(ended(7, 100))
-    assert plain.take(1) == [Ended("call 7", 7)]
+    assert plain.take(1) == [Ended(make_call(), 7)]
     assert curious.take(1) == [ended(7, 100)]
 
 
@@ -87,3 +89,21 @@ def test_no_call_is_lost_or_doubled_between_threads() -> None:
     while any(thread.is_alive() for thread in threads) or len(reader):
         seen += [each.index for each in reader.take(64)]
     assert sorted(seen) == list(range(8000))
+
+
+def test_every_call_is_told_at_once_too() -> None:
+    told: list[int] = []
+    feed = Feed(on_ended=lambda ended: told.append(ended.index))
+    feed.publish(ended(3))
+    assert told == [3]
+
+
+def test_what_is_taken_at_once_is_bounded_in_bytes_but_one_is_always_taken() -> None:
+    backlog: Backlog[str] = Backlog(10)
+    for name, weight in (("a", 90), ("b", 5), ("c", 5), ("d", 1)):
+        backlog.put(name, weight)
+    assert [backlog.take(10, 10), backlog.take(10, 10), backlog.take(10, 10)] == [
+        ["a"],
+        ["b", "c"],
+        ["d"],
+    ]

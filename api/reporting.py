@@ -1,0 +1,84 @@
+"""Joins what reports on calls: spans for a collector, alerts for a webhook and the log."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from api.alerts.payloads import Format
+from api.alerts.rules import Rules, Thresholds
+from api.alerts.targets import parse_target
+from api.alerts.watch import AlertWatch, Sources
+from api.alerts.webhook import Webhook
+from api.call_metrics import CallMetrics
+from api.capture_settings import to_microusd
+from api.feed import Feed
+from api.settings import Settings
+from api.telemetry.reporter import Collector, SpanReporter
+from api.telemetry.spans import SpanMaker
+from ledger_core.ledgers import Ledgers
+
+
+class Reporter(Protocol):
+    """Runs beside the service, and never in its way."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_reporters(
+    settings: Settings, version: str, ledgers: Ledgers, feed: Feed, metrics: CallMetrics
+) -> list[Reporter]:
+    """Make those reporters that the settings ask for."""
+    found: list[Reporter] = []
+    if settings.otel_endpoint:
+        found.append(_open_spans(settings, version, feed, metrics))
+    thresholds = _thresholds(settings)
+    webhook = open_webhook(settings)
+    if webhook is not None or thresholds.are_any:
+        found.append(
+            AlertWatch(
+                feed,
+                Rules(thresholds),
+                Sources(ledger=lambda: ledgers.get(settings.capture_ledger)),
+                webhook,
+                on_alert=metrics.count_alert,
+            )
+        )
+    return found
+
+
+def open_webhook(settings: Settings) -> Webhook | None:
+    """Return the webhook that alerts go to, if there is one."""
+    url = settings.alert_webhook_url.get_secret_value()
+    if not url:
+        return None
+    target = parse_target(url, allows_private=settings.alert_allow_private)
+    form: Format | None = None if settings.alert_format == "auto" else settings.alert_format
+    return Webhook(target, form, settings.alert_pagerduty_key.get_secret_value())
+
+
+def _open_spans(settings: Settings, version: str, feed: Feed, metrics: CallMetrics) -> SpanReporter:
+    return SpanReporter(
+        feed,
+        Collector(settings.otel_traces_url, settings.otel_header_fields, settings.otel_timeout_s),
+        lambda on_span: SpanMaker(
+            on_span,
+            service_name=settings.otel_service_name,
+            version=version,
+            ledger=settings.capture_ledger,
+            legacy=settings.otel_legacy_names,
+        ),
+        with_content=settings.otel_content,
+        on_spans=metrics.count_spans,
+    )
+
+
+def _thresholds(settings: Settings) -> Thresholds:
+    return Thresholds(
+        cost_per_call_microusd=to_microusd(settings.alert_cost_per_call),
+        latency_ms=settings.alert_latency_ms,
+        error_rate=settings.alert_error_rate,
+        daily_spend_microusd=to_microusd(settings.alert_daily_spend),
+        window_ms=settings.alert_window_s * 1000,
+    )

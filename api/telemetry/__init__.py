@@ -1,0 +1,1 @@
+"""Calls as OpenTelemetry spans, for tools that show traces."""
