@@ -15,8 +15,10 @@ runs what strangers wrote. So, before anything else looks at a request:
 * **Exposure**: without an ``api_key`` nobody is served on an address that is not loopback (403),
   however the service was started. The address is the socket's own.
 
-Reads change nothing and are let in from everywhere; a page of another origin cannot look at the
-answer, save at a public log's files, which every browser may audit.
+Reads of public ledgers are let in from everywhere. Elsewhere a page of another origin may lead its
+visitor to a page of ours, and nothing else: not so much as make us do the work of an export (403).
+Browsers say so themselves (``Sec-Fetch-Site``). Without CORS headers it cannot look at any answer,
+save at a public log's files, which every browser may audit.
 
 Nothing is judged by ``Forwarded`` or ``X-Forwarded-*``: anybody can send them.
 
@@ -47,15 +49,18 @@ PROXY_PREFIX = "/v1/"
 
 _OWN_APIS = ("/api/", "/mcp")
 _LOG_FILES = "/log/"
+_READ_FROM_EVERYWHERE = (_LOG_FILES, "/api/v1/ledgers", "/witness/", "/healthz", "/readyz")
+_NO_PAGES = ("/api/", "/export/", "/metrics", PROXY_PREFIX)
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _JSON = re.compile(
     rb"application/(?:json|x-ndjson|[a-z0-9.-]+\+json)[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL
 )
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9._-]{1,253}))(?::([0-9]{1,5}))?")
 _JUDGED = frozenset(
-    (b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length",
-     b"transfer-encoding")
+    (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest",
+     b"content-type", b"content-length", b"transfer-encoding")
 )  # fmt: skip
+_VISIT = (b"navigate", b"document")
 _LOOPBACK_NAME = "localhost"
 
 CONTENT_SECURITY = (
@@ -189,7 +194,7 @@ class Guard:
             )
         is_socket = scope["type"] == "websocket"
         if not is_socket and scope["method"] in _READING:
-            return None
+            return None if _may_read(said, scope["path"]) else problems.cross_site_problem()
         if not self._may_write(said, host):
             return problems.cross_site_problem()
         if not is_socket and scope["path"].startswith(_OWN_APIS) and not _is_json(said):
@@ -201,6 +206,15 @@ class Guard:
         if origin is not None:
             return self._hosts.lets_in(origin, host)
         return said.get(b"sec-fetch-site", b"none").lower() in (b"none", b"same-origin")
+
+
+def _may_read(said: dict[bytes, bytes], path: str) -> bool:
+    if said.get(b"sec-fetch-site", b"none").lower() in (b"none", b"same-origin"):
+        return True
+    if path.startswith(_READ_FROM_EVERYWHERE):
+        return True
+    is_visit = (said.get(b"sec-fetch-mode"), said.get(b"sec-fetch-dest")) == _VISIT
+    return is_visit and not path.startswith(_NO_PAGES)
 
 
 def _is_on_loopback(scope: Scope) -> bool:
