@@ -35,6 +35,16 @@ LedgerName = Annotated[
         examples=["main"],
     ),
 ]
+LedgerQuery = Annotated[
+    str | None,
+    Query(
+        description="A ledger's name; left out, the one that calls are captured in.",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        max_length=limits.LEDGER_NAME_CHARS,
+    ),
+]
+Name = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+"""A name as a filter: whatever a record can hold."""
 Index = Annotated[int, _DECIMAL, Path(description="Position in the log, from 0.", **_RANGE)]
 IndexQuery = Annotated[int, _DECIMAL, Query(description="Position in the log, from 0.", **_RANGE)]
 Size = Annotated[int, _DECIMAL, Query(description="A number of entries.", **_RANGE)]

@@ -102,11 +102,11 @@ class CallReading:
             query = query.where(c.index < before)
         return self._rows(query)
 
-    def of_session(self, scope: Scope, session_id: str, limit: int) -> list[Json]:
+    def of_session(self, scope: Scope, session_id: str, *, limit: int, offset: int) -> list[Json]:
         """Return a session's calls in the order they began."""
         c = self._tables.calls.c
         query = self._select(scope).where(c.session_id == session_id)
-        return self._rows(query.order_by(c.began_at, c.index).limit(limit))
+        return self._rows(query.order_by(c.began_at, c.index).limit(limit).offset(offset))
 
     def find(self, scope: Scope, action_id: str) -> list[Json]:
         """Return the calls of this id, the newest first; whoever records may repeat one."""
@@ -175,6 +175,14 @@ class CallReading:
             rows = tx.execute(query.limit(limit).offset(offset)).mappings().all()
             total = tx.execute(count).scalar_one()
         return [_session(row, packed=scope.is_whole) for row in rows], total
+
+    def session(self, scope: Scope, session_id: str) -> Json | None:
+        """Return one session's sums, if the reader sees any call of it."""
+        found = self._sessions(scope)
+        query = select(*found.c).where(found.c.session_id == session_id)
+        with self._database.use_views() as tx:
+            row = tx.execute(query).mappings().first()
+        return None if row is None else _session(row, packed=scope.is_whole)
 
     def _sessions(self, scope: Scope) -> FromClause:
         if scope.is_whole:

@@ -179,3 +179,15 @@ def put(tx: Transaction, ledger_id: int, altered: Iterable[Effect]) -> None:
     ]
     if rows:
         tx.execute(_PUT, rows)
+
+
+_VEILED = {
+    "sqlite": "instr(body, CAST('\"veils\":[{' AS BLOB)) > 0",
+    "postgresql": "position('\"veils\":[{'::bytea in body) > 0",
+}
+
+
+def find_veiled(tx: Transaction, ledger_id: int) -> list[Effect]:
+    """Return what holds of entries that were ever redacted; looks at all that were changed."""
+    query = select(_f.body).where(_f.ledger_id == ledger_id, text(_VEILED[tx.dialect.name]))
+    return [_parse(row[0]) for row in tx.execute(query)]
