@@ -48,7 +48,7 @@ class Captured:
     ) -> str:
         """Record a call; return its id."""
         self.count += 1
-        name = said.pop("action_id", f"call-{self.count}")
+        name: str = said.pop("action_id", f"call-{self.count}")
         outcome = {"cost_microusd": 1_500, "stop_reason": "stop", "response_id": "r1"}
         outcome |= {"tool_names": [tool]} if tool else {}
         outcome |= said.pop("outcome", {})
