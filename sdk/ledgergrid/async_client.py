@@ -47,6 +47,10 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
         """Where this ledger's memory, outbox and refused records lie."""
         return self._session.state_dir
 
+    async def learn(self) -> str:
+        """As :meth:`Ledger.learn`."""
+        return await self._run(self._session.learn())
+
     async def append(
         self, type: str, payload: object = None, **options: Unpack[Options]
     ) -> Receipt:

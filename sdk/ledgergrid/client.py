@@ -46,6 +46,10 @@ class Ledger(Governing, Changing):
         """Where this ledger's memory, outbox and refused records lie."""
         return self._session.state_dir
 
+    def learn(self) -> str:
+        """Settle whom to believe, asking the ledger only the first time; return its origin."""
+        return self._run(self._session.learn())
+
     def append(self, type: str, payload: object = None, **options: Unpack[Options]) -> Receipt:
         """Seal and append one record; return its receipt, verified.
 

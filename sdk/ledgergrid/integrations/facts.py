@@ -1,0 +1,158 @@
+"""What is said of a call beside its bytes: read out of them, as the proxy reads it out of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from ledger_core import ids
+from ledger_core.clock import format_time
+from ledger_core.llm.model import Answered, Asked
+from ledger_core.llm.wire import Reader, Wire, parse_request, wire_of
+from ledger_core.records.calls import PATH_CHARS, QUERY_CHARS, TEXT_CHARS, Level
+from ledger_core.records.types.llm_call import Ended, LlmCall2
+from ledgergrid.integrations.exchange import Exchange
+from ledgergrid.integrations.labels import clip
+
+_PROVIDERS: Final = {
+    "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
+    "openrouter.ai": "openrouter",
+    "openai.azure.com": "azure",
+    "api.mistral.ai": "mistral",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.x.ai": "x-ai",
+    "api.together.xyz": "together",
+    "generativelanguage.googleapis.com": "google",
+}
+_SECRET_PARAMETERS: Final = ("key", "token", "secret", "sig", "password")
+_TOOL_NAMES: Final = 1_000
+
+
+def describe(exchange: Exchange, level: Level) -> LlmCall2:
+    """Make the facts of a call."""
+    request = exchange.request
+    wire = wire_of(request.path)
+    asked = parse_request(
+        wire, request.body, media_of(request.headers), _get(request.headers, "content-encoding")
+    )
+    answered, ended = _read_answer(exchange, wire)
+    return LlmCall2(
+        action_id=ids.new_record_id(),
+        timestamp=format_time(exchange.began_at_ms),
+        provider=_provider_of(wire, request.host),
+        wire=wire,
+        method=request.method,
+        path=request.path[:PATH_CHARS],
+        query=_query_of(request.url),
+        latency_ms=exchange.latency_ms,
+        first_token_ms=exchange.first_token_ms if asked.stream else None,
+        request_bytes=len(request.body),
+        request_sha256=hashlib.sha256(request.body).hexdigest(),
+        request_media_type=media_of(request.headers),
+        request_encoding=_get(request.headers, "content-encoding"),
+        level=level,
+        parse_error=asked.parse_error or answered.parse_error,
+        **_of_request(asked),
+        **_of_answer(exchange, answered),
+        ended=ended,
+        error_type=answered.error_type,
+        error_detail=answered.error_detail,
+        **_labels(exchange, asked),
+    )
+
+
+def _of_request(asked: Asked) -> dict[str, Any]:
+    return {
+        "model_id": asked.model,
+        "stream": asked.stream,
+        "temperature": asked.temperature,
+        "max_tokens": asked.max_tokens,
+    }
+
+
+def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
+    usage = answered.usage
+    found: dict[str, Any] = {
+        "status_code": exchange.status,
+        "stop_reason": answered.stop_reason,
+        "response_id": answered.response_id,
+        "response_model": answered.model,
+        "service_tier": answered.service_tier,
+        "choices": len(answered.choices),
+        "tool_names": tuple(call.name for call in answered.tool_calls if call.name)[:_TOOL_NAMES],
+    }
+    if usage is not None:
+        found |= {
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "tokens_cached": usage.tokens_cached,
+            "tokens_cache_write": usage.tokens_cache_write,
+            "tokens_reasoning": usage.tokens_reasoning,
+            "tokens_audio": usage.tokens_audio,
+        }
+        if usage.cost_microusd is not None:
+            found |= {"cost_microusd": usage.cost_microusd, "cost_basis": "provider"}
+    if exchange.status is not None:
+        found |= {
+            "request_id": _get(exchange.headers, "x-request-id", "request-id"),
+            "response_bytes": exchange.body_bytes,
+            "response_sha256": exchange.sha256,
+            "response_media_type": media_of(exchange.headers),
+            "response_encoding": _get(exchange.headers, "content-encoding"),
+        }
+    return found
+
+
+def _read_answer(exchange: Exchange, wire: Wire) -> tuple[Answered, Ended]:
+    """Read what came, and say how it ended: who leaves after the last event saw all there was."""
+    error = exchange.error
+    if exchange.status is None:
+        told = None if error is None else str(error)[:TEXT_CHARS]
+        kind = None if error is None else type(error).__name__
+        return Answered(error_type=kind, error_detail=told), exchange.ended
+    reader = Reader(
+        wire,
+        exchange.status,
+        media_of(exchange.headers),
+        _get(exchange.headers, "content-encoding"),
+    )
+    reader.feed(bytes(exchange.body))
+    answered = reader.answered()
+    is_over = exchange.ended == "client_left" and reader.ended
+    return answered, "complete" if is_over else exchange.ended
+
+
+def _labels(exchange: Exchange, asked: Asked) -> dict[str, Any]:
+    """Return the labels, and whom the request itself names if nothing else names a user."""
+    named = {"user_id": asked.user_id} if asked.user_id else {}
+    return {**named, **exchange.labels}
+
+
+def media_of(headers: Mapping[str, str]) -> str | None:
+    return _get(headers, "content-type")
+
+
+def _get(headers: Mapping[str, str], *names: str) -> str | None:
+    found = (headers[name] for name in names if name in headers)
+    return next((clip(value) for value in found if value), None)
+
+
+def _provider_of(wire: Wire, host: str) -> str:
+    """Name who is asked: by a host that is known, or by whose wire format is spoken."""
+    for known, name in _PROVIDERS.items():
+        if host == known or host.endswith(f".{known}"):
+            return name
+    return clip(host) if wire == "other" else wire.partition(".")[0]
+
+
+def _query_of(url: str) -> str | None:
+    """Return the query, unless something in it may be a secret."""
+    query = urlsplit(url).query
+    names = [name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)]
+    if not query or any(part in name for name in names for part in _SECRET_PARAMETERS):
+        return None
+    return query[:QUERY_CHARS]
