@@ -77,6 +77,7 @@ _ALWAYS = (
 # --- hosts -----------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Say whether a name or address leads to this machine whoever resolves it."""
     if host.lower() == _LOOPBACK_NAME:
@@ -229,7 +230,7 @@ def _is_json(said: dict[bytes, bytes]) -> bool:
     media_type = said.get(b"content-type")
     if media_type is None:
         return b"origin" not in said and b"sec-fetch-site" not in said
-    return _JSON.fullmatch(media_type) is not None
+    return media_type == b"application/json" or _JSON.fullmatch(media_type) is not None
 
 
 def _take_query_key(scope: Scope) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +90,25 @@ def test_whoever_started_it_another_way_serves_nobody_without_a_key() -> None:
     assert knock(Settings(api_key=KEY), **elsewhere)[0] == 200
     assert knock(Settings(), server=("::ffff:127.0.0.1", 1), method="GET")[0] == 200
     assert knock(Settings(), server=("/run/ledgergrid.socket", None), method="GET")[0] == 200
+
+
+def test_a_container_does_not_start_without_a_key() -> None:
+    root = Path(__file__).resolve().parents[2]
+    (command,) = re.findall(r"^CMD (\[.*\])$", (root / "Dockerfile").read_text("utf-8"), re.M)
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    started = subprocess.run(
+        [sys.executable, "-m", "api.cli", *json.loads(command)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert started.returncode == 1
+    assert started.stderr.startswith("ledgergrid: listening on 0.0.0.0 lets others in: set LEDGER")
+    assert len(started.stderr.splitlines()) == 1
+    composed = (root / "deploy/compose.yaml").read_text("utf-8")
+    assert "LEDGERGRID_API_KEY: ${LEDGERGRID_API_KEY:?" in composed
 
 
 # --- Host ------------------------------------------------------------------------
