@@ -23,13 +23,13 @@ from starlette.types import Receive, Scope, Send
 from api import actors, logs, problems
 from api.bodies import BODY_BYTES
 from api.ferry import Ferry
-from api.mcp import entries
+from api.mcp import calls, entries
 from api.mcp.tools import Caller, Tool, refuse
 from api.service import Service
 from ledger_core.errors import LedgerGridError, NotFoundError
 
 PATH = "/mcp"
-TOOLS: tuple[Tool, ...] = (*entries.TOOLS,)
+TOOLS: tuple[Tool, ...] = (*calls.TOOLS, *entries.TOOLS)
 _CALLER = "ledgergrid.caller"
 _INSTRUCTIONS = (
     "LedgerGrid keeps a verifiable ledger of what AI agents do. Look at captured calls with "

@@ -20,13 +20,17 @@ from mcp.shared.exceptions import MCPError
 from pydantic import SecretStr
 
 from api.mcp.entries import Checks, check_place
+from api.mcp.tools import ANSWER_BYTES
 from api.settings import Settings
 from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.receipt import parse_receipt
+from tests.api.captured import Captured
 from tests.api.live import ROUTE, Author, Live, running
 
 SECRET = "a-long-random-secret-of-the-operator"
-TOOLS = {"verify_entry", "get_receipt", "append_record"}
+TOOLS = {
+    "list_sessions", "get_session", "explain", "verify_entry", "get_receipt", "append_record"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ async def over_stdio(live: Live, secret: str | None = None) -> AsyncIterator[Cli
 
 async def call_every_tool(live: Live, client: Client) -> None:
     author = await anyio.to_thread.run_sync(live.author)
-    await anyio.to_thread.run_sync(live.service.ledgers.create, "calls")
+    await anyio.to_thread.run_sync(capture_three, live)
     listed = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(listed) == TOOLS
     for tool in listed.values():
@@ -76,14 +80,41 @@ async def call_every_tool(live: Live, client: Client) -> None:
     again = await done(client, "append_record", told)
     assert (first["is_new"], again["is_new"]) == (True, False)
     assert first["receipt"] == again["receipt"]
-    place = {"index": 0}
+    await look_at_calls(client)
+    place = {"index": 3}
     proof = await done(client, "get_receipt", place)
-    assert parse_receipt(proof["receipt"].encode()).index == 0
+    assert parse_receipt(proof["receipt"].encode()).index == 3
     verified = await done(client, "verify_entry", place)
     assert verified["verified"]
     assert {each["check"] for each in verified["checks"]} >= {
         "record signature", "receipt", "checkpoint signature", "inclusion", "header"
     }  # fmt: skip
+
+
+def capture_three(live: Live) -> None:
+    captured = Captured(live)
+    for number, prompt in enumerate(("How is Zürich?", "And now?", "Thanks.")):
+        captured.call(
+            prompt, f"answer {number}", tool="weather", session_id="trip", agent_name="planner"
+        )
+    captured.settle()
+
+
+async def look_at_calls(client: Client) -> None:
+    listed = await done(client, "list_sessions", {"agent": "planner"})
+    assert listed["total"] == 1
+    session = listed["sessions"][0]
+    assert (session["session_id"], session["call_count"]) == ("trip", 3)
+    assert session["total_cost_usd"] == 0.0045
+    found = await done(client, "get_session", {"session_id": "trip", "limit": 2})
+    assert [each["action_id"] for each in found["calls"]] == ["call-1", "call-2"]
+    call = await done(client, "explain", {"action_id": "call-1"})
+    assert call["messages"][-1]["content"] == "How is Zürich?"
+    assert (call["content"], call["tool_calls"][0]["name"]) == ("answer 0", "weather")
+    assert call["ledger"] == "calls"
+    verified = await done(client, "verify_entry", {"index": call["end_index"]})
+    assert verified["type"] == "llm.call/2"
+    assert verified["verified"]
 
 
 async def done(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +222,51 @@ def test_a_tool_shows_what_its_caller_may_see_and_nothing_else(keyed: Live) -> N
     anyio.run(run)
 
 
+def test_calls_are_for_whoever_sees_their_ledger(keyed: Live) -> None:
+    capture_three(keyed)
+    bound = keyed.token("reader", "main")
+
+    async def run() -> None:
+        async with over_http(keyed, bound) as client:
+            for name, arguments in (
+                ("list_sessions", {}),
+                ("get_session", {"session_id": "trip"}),
+                ("explain", {"action_id": "call-1"}),
+            ):
+                assert (await refused(client, name, arguments))["code"] == "not-found"
+        async with over_http(keyed, keyed.tokens["reader"]) as client:
+            assert (await done(client, "list_sessions", {}))["total"] == 1
+
+    anyio.run(run)
+
+
+def test_before_anything_is_captured_there_is_nothing_to_list(embedded: Live) -> None:
+    async def run() -> None:
+        async with over_http(embedded) as client:
+            assert await done(client, "list_sessions", {}) == {"sessions": [], "total": 0}
+            assert (await refused(client, "explain", {"action_id": "a"}))["code"] == "not-found"
+
+    anyio.run(run)
+
+
+def test_an_answer_is_no_longer_than_a_model_can_read(embedded: Live) -> None:
+    captured = Captured(embedded)
+    for _ in range(4):
+        captured.call("x" * 300_000, "y" * 300_000, session_id="long")
+    captured.settle()
+
+    async def run() -> None:
+        async with over_http(embedded) as client:
+            answer = await client.call_tool("get_session", {"session_id": "long"})
+            assert not answer.is_error
+            assert len(answer.content[0].text.encode()) <= ANSWER_BYTES  # type: ignore[union-attr]
+            calls = answer.structured_content["calls"]
+            assert len(calls) == 4
+            assert calls[0]["content"].endswith(" more characters)")
+
+    anyio.run(run)
+
+
 # --- what is refused -----------------------------------------------------------------
 
 
@@ -205,6 +281,12 @@ def test_a_mistake_is_an_answer_that_names_it_and_repeats_no_value(embedded: Liv
         ("get_receipt", {"index": 2**53}, "malformed"),
         ("append_record", {"ledger": "main", "submission": {"s": "s3cret"}}, "malformed"),
         ("append_record", {"ledger": "../x", "submission": {}}, "malformed"),
+        ("list_sessions", {"limit": 0}, "malformed"),
+        ("list_sessions", {"limit": 101}, "malformed"),
+        ("list_sessions", {"q": "s3cret\x00"}, "malformed"),
+        ("get_session", {"session_id": "s3cret"}, "not-found"),
+        ("explain", {"action_id": "s3cret"}, "not-found"),
+        ("explain", {"action_id": "s3cret" * 100}, "malformed"),
         ("no_such_tool", {}, "not-found"),
     ]
 
