@@ -23,6 +23,8 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    provider: str | None = None
+    """Who is asked, where the URL does not tell."""
 
     @property
     def host(self) -> str:
@@ -64,7 +66,7 @@ class Exchange:
 
     def add(self, chunk: bytes) -> None:
         """Note some of the answer's body, encoded as it came."""
-        if chunk and self.first_token_ms is None:
+        if self.first_token_ms is None:
             self.first_token_ms = self._elapsed_ms()
         self._digest.update(chunk)
         self.body_bytes += len(chunk)

@@ -43,7 +43,7 @@ def describe(exchange: Exchange, level: Level) -> LlmCall2:
     return LlmCall2(
         action_id=ids.new_record_id(),
         timestamp=format_time(exchange.began_at_ms),
-        provider=_provider_of(wire, request.host),
+        provider=request.provider or _provider_of(wire, request.host),
         wire=wire,
         method=request.method,
         path=request.path[:PATH_CHARS],
@@ -96,7 +96,7 @@ def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
         }
         if usage.cost_microusd is not None:
             found |= {"cost_microusd": usage.cost_microusd, "cost_basis": "provider"}
-    if exchange.status is not None:
+    if exchange.body_bytes or exchange.headers:
         found |= {
             "request_id": _get(exchange.headers, "x-request-id", "request-id"),
             "response_bytes": exchange.body_bytes,
@@ -108,9 +108,12 @@ def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
 
 
 def _read_answer(exchange: Exchange, wire: Wire) -> tuple[Answered, Ended]:
-    """Read what came, and say how it ended: who leaves after the last event saw all there was."""
+    """Read what came, and say how it ended: who leaves after the last event saw all there was.
+
+    Where nothing came, the error that the agent got is all that is known.
+    """
     error = exchange.error
-    if exchange.status is None:
+    if exchange.status is None or (error is not None and not exchange.body):
         told = None if error is None else str(error)[:TEXT_CHARS]
         kind = None if error is None else type(error).__name__
         return Answered(error_type=kind, error_detail=told), exchange.ended

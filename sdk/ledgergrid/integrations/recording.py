@@ -62,7 +62,7 @@ class Recorder:
             call = self._describe(exchange, level)
             if level == "full":
                 parts["request"] = (media_type(call.request_media_type), exchange.request.body)
-                if exchange.status is not None:
+                if exchange.headers:
                     answer = bytes(exchange.body)
                     parts["response"] = (media_type(call.response_media_type), answer)
             self.keep_call(call, parts)
