@@ -60,7 +60,7 @@ def describe(exchange: Exchange, level: Level) -> LlmCall2:
         **_of_answer(exchange, answered),
         ended=ended,
         error_type=answered.error_type,
-        error_detail=answered.error_detail,
+        error_detail=answered.error_detail if level == "full" else None,
         **_labels(exchange, asked),
     )
 

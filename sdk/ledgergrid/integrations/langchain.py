@@ -158,18 +158,15 @@ class CallRecorder(BaseCallbackHandler):
         tool = self._tools.pop(run_id, None)
         if tool is None:
             return
-        action = {
+        action: dict[str, Any] = {
             "action": tool.name,
             "status": status,
             "tool": tool.name,
             "input": _plain(tool.given),
             "started_at": tool.began_at,
             "ended_at": clock.format_time(clock.now_ms()),
-            **{
-                name: tool.labels[name]
-                for name in ("session_id", "agent_name")
-                if name in tool.labels
-            },
+            "session_id": tool.labels.get("session_id"),
+            "agent_name": tool.labels.get("agent_name"),
             **outcome,
         }
         if self._level == "metadata":

@@ -78,7 +78,7 @@ def test_a_models_call_is_on_record_with_what_was_said(book: Book, recorder: Cal
     said = Planner().invoke(
         [SystemMessage("You plan trips."), HumanMessage("Two pallets to Lyon?")], config(recorder)
     )
-    assert said.tool_calls[0]["name"] == "get_quote"  # type: ignore[attr-defined]
+    assert said.tool_calls[0]["name"] == "get_quote"
     call = book.call()
     facts = call.facts
     assert (facts["provider"], facts["wire"], facts["model_id"]) == (
