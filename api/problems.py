@@ -84,6 +84,9 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.AccessError: Rule(401, "Send `Authorization: Bearer TOKEN` with a token that counts."),
     errors.ForbiddenError: Rule(403, "Use a token with the role that this needs."),
     errors.BusyError: Rule(503, "Try again after `Retry-After` seconds, with the same id."),
+    errors.LimitError: Rule(429, "Wait for `Retry-After`, or have the limit raised."),
+    errors.AllowanceError: Rule(429, "Have the budget raised, or wait for the next day's."),
+    errors.RateError: Rule(429, "Try again after `Retry-After` seconds."),
     errors.ReadOnlyError: Rule(503, "Reads go on; the operator finds out why, and repairs."),
     errors.StorageError: Rule(503, "Nothing was stored; try again after `Retry-After` seconds."),
     errors.OutcomeUnknownError: Rule(503, "Send the same record again: its id tells which."),
@@ -128,6 +131,8 @@ def _extra(error: LedgerGridError) -> dict[str, Any]:
         return {"stored": error.stored, "received": error.received}
     if isinstance(error, errors.HeadMovedError):
         return {"head": error.head}
+    if isinstance(error, errors.LimitError):
+        return {"label": error.label, "used": error.used, "limit": error.limit}
     if isinstance(error, errors.IntegrityError) and error.index is not None:
         return {"index": error.index}
     return {}
@@ -138,6 +143,9 @@ def _headers(status: int, error: LedgerGridError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if status == 413:
         return {"Connection": "close"}  # What is left of the body is not read.
+    if isinstance(error, errors.LimitError):
+        after_s = error.retry_after_s
+        return {} if after_s is None else {"Retry-After": str(after_s)}
     if status == 503:
         retry_after_s = error.retry_after_s if isinstance(error, errors.BusyError) else 60
         return {"Retry-After": str(retry_after_s)}
@@ -252,6 +260,7 @@ _REASONS = {
     415: "Content type is not JSON",
     421: "Not a host of this service",
     422: "Record refused",
+    429: "Limit reached",
     503: "Too busy, or read-only",
 }
 

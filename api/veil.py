@@ -8,14 +8,15 @@ a ledger that does not exist the same is said, after the same work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ledger_core.admission import Admitted, admit
 from ledger_core.errors import BusyError, LedgerGridError, StandingError
 from ledger_core.formats.record import verify_record
 from ledger_core.formats.submission import parse_submission
 from ledger_core.ledger import Ledger
-from ledger_core.sequencer import Outcome
+from ledger_core.merkle.tree import Frontier, Growth
+from ledger_core.sequencer import Commit, Outcome
 from ledger_core.storage import catalogue
 from ledger_core.storage.database import Database
 
@@ -32,12 +33,14 @@ class NoLedger:
         submission = parse_submission(raw)
         return admit(submission, submission.signed.record.ledger)
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
-    ) -> list[Outcome]:
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
         with self._database.write() as tx:
             catalogue.find_ledger(tx, "")
-        return [StandingError(_NO_STANDING) for _ in admitted]
+        refused = [StandingError(_NO_STANDING) for _ in admitted]
+        return Commit(refused, Growth(Frontier(), []), is_grown=False)
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+        return [StandingError(_NO_STANDING) for _ in numbers]
 
 
 def veil(

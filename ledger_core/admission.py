@@ -15,6 +15,7 @@ from ledger_core import ids
 from ledger_core.errors import ForeignLedgerError
 from ledger_core.formats.record import Part, SignedRecord, verify_record
 from ledger_core.formats.submission import Submission
+from ledger_core.policy.allowances import Draw, Rate
 from ledger_core.policy.changes import amended_by, named_entries
 from ledger_core.policy.streams import counter_of
 from ledger_core.records.model import Payload, RecordType, decode_payload
@@ -35,6 +36,9 @@ class Admitted(msgspec.Struct, frozen=True):
     amends: str | None = None
     """The leaf hash of the version that it amends."""
     counter: bytes | None = None
+    draws: tuple[Draw, ...] = ()
+    """Of records that the service makes itself: what they take from allowances."""
+    rates: tuple[Rate, ...] = ()
 
 
 def admit(submission: Submission, *origins: str) -> Admitted:

@@ -147,7 +147,9 @@ def open_epoch(
     prover = Prover(row.ledger_id, signer)
     payloads = Payloads(NoKeys())
     sequencer = Sequencer(service.database, row, signer, prover, operator, service.clock, payloads)
-    [outcome] = sequencer.sequence([admitted], lambda: reach("epoch.after-commit"))
+    commit = sequencer.commit([admitted])
+    reach("epoch.after-commit")
+    [outcome] = sequencer.acknowledge(commit, [0])
     reach("epoch.after-memory")
     if isinstance(outcome, LedgerGridError):
         raise outcome

@@ -21,6 +21,9 @@
     ├── AccessError               no token, or none that counts
     │   └── ForbiddenError        a token that may not do this
     ├── BusyError                 the pool is full; try again later
+    ├── LimitError                an allowance is used up, and whose; nothing was stored
+    │   ├── AllowanceError        … a budget
+    │   └── RateError             … calls in any sixty seconds
     ├── ReadOnlyError             the ledger does not take appends now, and why
     ├── StorageError              the database refused or cannot be reached; nothing was stored
     │   └── OutcomeUnknownError   the commit broke off: stored or not, ask again by id
@@ -158,6 +161,38 @@ class BusyError(LedgerGridError):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class LimitError(LedgerGridError):
+    """An allowance is used up; nothing was stored.
+
+    ``label`` names whose it is, ``used`` what was used of ``limit``. ``retry_after_s``: when
+    there will be room again, None if never by itself.
+    """
+
+    code = "limit"
+    title = "Limit reached"
+
+    def __init__(
+        self, message: str, *, label: str, used: int, limit: int, retry_after_s: int | None
+    ) -> None:
+        super().__init__(message)
+        self.label, self.used, self.limit = label, used, limit
+        self.retry_after_s = retry_after_s
+
+
+class AllowanceError(LimitError):
+    """A budget; ``used`` and ``limit`` are micro-USD."""
+
+    code = "budget-exceeded"
+    title = "Budget is used up"
+
+
+class RateError(LimitError):
+    """A rate; ``used`` and ``limit`` are calls in sixty seconds."""
+
+    code = "rate-exceeded"
+    title = "Too many calls in sixty seconds"
 
 
 class ReadOnlyError(LedgerGridError):

@@ -14,6 +14,7 @@ FAIL_POINTS = (
     "sequencer.entries-stored",
     "sequencer.tiles-stored",
     "sequencer.checkpoint-stored",
+    "sequencer.allowances-stored",
     "sequencer.before-commit",
     "sequencer.after-commit",
     "sequencer.after-memory",

@@ -80,6 +80,14 @@ class Keyring:
         """Return the service's own operator key in this ledger."""
         return self._derive("operator", origin)
 
+    def proxy(self, origin: str) -> PrivateKey:
+        """Return the key that signs, in this ledger, calls which the service captured."""
+        return self._derive("proxy", origin)
+
+    def allowance_secret(self) -> bytes:
+        """Return what names of allowances are made with: the same in every process."""
+        return self._derive_seed("allowance", "")
+
     def service_name(self) -> str:
         """Return eight characters that tell this service from others, derived from its secret."""
         return self._derive("name", "").public_key.hex()[:8]

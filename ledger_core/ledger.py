@@ -12,7 +12,7 @@ told in docs/life-of-a-record.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -43,7 +43,7 @@ from ledger_core.records.types.anchor import Anchor
 from ledger_core.records.types.erasure_done import ErasureDone
 from ledger_core.records.types.log_key import LOG_KEY_1
 from ledger_core.records.types.outcome import OUTCOME_1
-from ledger_core.sequencer import Appended, Outcome, Sequencer
+from ledger_core.sequencer import Appended, Commit, Outcome, Sequencer
 from ledger_core.signing import CheckpointSigner
 from ledger_core.storage import store
 from ledger_core.storage.catalogue import LedgerRow
@@ -99,18 +99,22 @@ class Ledger(ReadableLedger):
         """Parse and check one submission as JSON; touches no storage."""
         return admit(parse_submission(raw), *self._row.origins)
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
-    ) -> list[Outcome]:
-        """Give admitted records their places in one transaction; one outcome each.
+    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        """Give admitted records their places in one transaction; one outcome each."""
+        if not admitted:
+            return []
+        return self.acknowledge(self.commit(admitted), range(len(admitted)))
 
-        ``on_commit`` is called when the next batch may begin.
-        """
-        outcomes = self._sequencer.sequence(admitted, on_commit)
-        placed = [each.index for each in outcomes if isinstance(each, Appended)]
-        if placed:
-            self._follower.ring(self._row.ledger_id, max(placed) + 1)
-        return outcomes
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
+        """Give admitted records their places, durably; the next batch may begin on return."""
+        commit = self._sequencer.commit(admitted)
+        if commit.is_grown:
+            self._follower.ring(self._row.ledger_id, commit.growth.size)
+        return commit
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+        """Sign what was committed; return the outcomes of those of its records."""
+        return self._sequencer.acknowledge(commit, numbers)
 
     def append(self, submissions: Sequence[Submission]) -> list[Outcome]:
         """Admit and sequence at once, without the pool. One refusal does not sink the rest."""

@@ -76,8 +76,8 @@ class Ledgers:
     ) -> None:
         self._database = database
         self._memory = memory
-        self._keyring = keyring
-        self._clock = clock
+        self.keyring = keyring
+        self.clock = clock
         self._prefix = origin_prefix or f"ledgergrid.local/{keyring.service_name()}"
         self._lock = threading.Lock()
         self._open: dict[str, Ledger] = {}
@@ -134,15 +134,15 @@ class Ledgers:
         ids.check_origin(origin)
         if ids.parse_epoch(origin)[1] > 1:
             raise MalformedError(f"origin {origin} would be that of a ledger's later epoch")
-        log_key, own = self._keyring.log_signer(origin).public, self._keyring.operator(origin)
+        log_key, own = self.keyring.log_signer(origin).public, self.keyring.operator(origin)
         charter = _charter(origin, kind, format_vkey(log_key), own, operators, founding)
         body = msgspec.json.encode(charter)
-        submission = seal_json(origin, "charter/1", body, own, self._clock())
+        submission = seal_json(origin, "charter/1", body, own, self.clock())
         with self._database.write() as tx:
             catalogue.lock_ledgers(tx)
             if catalogue.is_taken(tx, name, origin):
                 raise ConflictError("this name or origin is taken", stored=name, received=name)
-            row = _found(tx, self._database, name, charter, submission, self._clock())
+            row = _found(tx, self._database, name, charter, submission, self.clock())
             reach("ledgers.before-commit")
         reach("ledgers.after-commit")
         self.follower.ring(row.ledger_id, 1)
@@ -168,10 +168,10 @@ class Ledgers:
 
     def _open_ledger(self, row: LedgerRow) -> Ledger:
         constitution = ConstitutionReader(row.ledger_id)
-        keys = LogKeys(self._keyring, partial(self._read_log_keys, constitution))
+        keys = LogKeys(self.keyring, partial(self._read_log_keys, constitution))
         signer = CheckpointSigner(self._database, self._memory, row, keys)
         # Derived once for all epochs: who stood before stands on.
-        operator = self._keyring.operator(row.origins[0])
+        operator = self.keyring.operator(row.origins[0])
         made = Ledger(
             row,
             self._database,
@@ -179,7 +179,7 @@ class Ledgers:
             self.follower,
             signer,
             operator,
-            self._clock,
+            self.clock,
             self.witnessed,
             constitution,
             self.payloads,

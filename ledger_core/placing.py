@@ -29,6 +29,7 @@ from ledger_core.formats.submission import seal_json
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.payloads import Sealer
 from ledger_core.policy.act import Act
+from ledger_core.policy.allowances import Allowances
 from ledger_core.policy.assembly import Assembly, Due, due_type, is_speech
 from ledger_core.policy.changes import seal_refusal
 from ledger_core.policy.proposals import Proposal
@@ -44,7 +45,8 @@ from ledger_core.storage.store import Head, NewEntry
 class Placed(msgspec.Struct, frozen=True):
     """Where a record lies; ``header`` is its bytes, the leaf without the record.
 
-    ``size`` is that of the first checkpoint that covers it, None for this batch's own.
+    ``size`` is that of the first checkpoint that covers it, None for this batch's own. ``used``:
+    what was used, before, of each budget that it draws from.
     """
 
     index: int
@@ -54,6 +56,7 @@ class Placed(msgspec.Struct, frozen=True):
     record_id: str
     size: int | None
     is_new: bool
+    used: tuple[int, ...] = ()
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -111,6 +114,7 @@ class Batch:
     """Entries that changes in this batch name, by leaf hash."""
     sealer: Sealer
     registrar: Registrar
+    allowances: Allowances
     entries: list[NewEntry] = field(default_factory=list)
 
     def place(self, tx: Transaction, each: Admitted) -> Placed | LedgerGridError:
@@ -158,7 +162,8 @@ class Batch:
         missing = [r for r in (*each.refs, *each.named) if r not in self.known_refs]
         if missing:
             raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
-        placed = self._append_one(each)
+        is_drawing = bool(each.draws or each.rates)
+        placed = self._append_drawing(each) if is_drawing else self._append_one(each)
         while self.assembly.due:
             due = self.assembly.due[0]
             try:
@@ -168,7 +173,14 @@ class Batch:
                 raise RuntimeError(f"{due} is due and was refused") from error
         return placed
 
-    def _append_one(self, each: Admitted) -> Placed:
+    def _append_drawing(self, each: Admitted) -> Placed:
+        """Take from allowances what a record draws: if it may, and once it has its place."""
+        used = self.allowances.check(each.draws, each.rates)
+        placed = self._append_one(each, used)
+        self.allowances.take(each.draws, each.rates)
+        return placed
+
+    def _append_one(self, each: Admitted, used: tuple[int, ...] = ()) -> Placed:
         index = self.head.size + len(self.entries)
         previous = self.entries[-1].leaf_hash if self.entries else self.head.last_leaf
         header = Header(
@@ -203,7 +215,7 @@ class Batch:
         self.entries.append(NewEntry(index, previous, hashed, each.record_id, leaf, parts))
         taken = self.taken[each.record_id] = Taken(index, leaf, hashed)
         self.known_refs[hashed] = index
-        return _placed(each, taken, self.received_at, None, is_new=True)
+        return _placed(each, taken, self.received_at, None, used, is_new=True)
 
     def _check_can_conclude(self, index: int) -> None:
         """Raise unless the service may write what this record may make due."""
@@ -221,8 +233,14 @@ def _check_fork(batch: Batch, statement: Statement) -> None:
 
 
 def _placed(
-    each: Admitted, taken: Taken, received_at: int, size: int | None, *, is_new: bool
+    each: Admitted,
+    taken: Taken,
+    received_at: int,
+    size: int | None,
+    used: tuple[int, ...] = (),
+    *,
+    is_new: bool,
 ) -> Placed:
     header = taken.leaf[: -len(each.signed.raw)]
     record_id = each.signed.record.id
-    return Placed(taken.index, received_at, header, taken.leaf_hash, record_id, size, is_new)
+    return Placed(taken.index, received_at, header, taken.leaf_hash, record_id, size, is_new, used)

@@ -7,20 +7,23 @@ Worker threads take tasks of two kinds. *Admitting* parses and verifies what arr
 parallel: libsodium releases the interpreter. *Sequencing* gives a ledger's admitted records
 their places, one transaction at a time for each ledger; while one batch is remembered by the
 signer and acknowledged, the next may commit.
+
+Records that the service makes itself (:class:`PreparedJob`) are made where others are admitted,
+and are answered as soon as they are durable: nobody waits for a signature it does not ask for.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Any, Protocol
 
 from ledger_core import limits
 from ledger_core.admission import Admitted
 from ledger_core.errors import BusyError, LedgerGridError
-from ledger_core.sequencer import Outcome
+from ledger_core.sequencer import Commit, Committed, Outcome
 
 _ADMIT_AT_ONCE = 64
 """Records one thread takes to admit before others get their turn."""
@@ -32,10 +35,11 @@ class Appender(Protocol):
     def admit(self, raw: bytes) -> Admitted:
         """Parse and check one submission; raises :class:`LedgerGridError`."""
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
-    ) -> list[Outcome]:
-        """Give records their places, durably; say when the next batch may begin."""
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
+        """Give records their places, durably; the next batch may begin on return."""
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+        """Sign what was committed; return the outcomes of those of its records."""
 
 
 class Job:
@@ -49,11 +53,12 @@ class Job:
         self,
         ledger: Appender,
         raws: Sequence[bytes],
-        answer: Callable[[list[Outcome] | BaseException], None],
+        answer: Callable[[Any], None],
     ) -> None:
         self.ledger = ledger
         self.raws = raws
         self.answer = answer
+        self.records = len(raws)
         self.bytes = sum(map(len, raws))
         self.is_finished = False
         self.admitted: list[Admitted | LedgerGridError] = []
@@ -64,6 +69,55 @@ class Job:
                 self.admitted.append(self.ledger.admit(raw))
             except LedgerGridError as error:
                 self.admitted.append(error)
+
+
+class PreparedJob(Job):
+    """Records that the service makes itself: admitted already once they are made.
+
+    ``makers`` are called in the pool's threads, each once, and may refuse as admission does.
+    ``answer`` is called as soon as the records are durable, before their checkpoint is signed,
+    with a :class:`Committed` or an error for each; or with what kept them from having one.
+    ``size_bytes``: how much they hold, for the pool's bound.
+    """
+
+    def __init__(
+        self,
+        ledger: Appender,
+        makers: Sequence[Callable[[], Admitted]],
+        answer: Callable[[list[Committed | LedgerGridError] | BaseException], None],
+        size_bytes: int = 0,
+    ) -> None:
+        super().__init__(ledger, (), answer)
+        self.makers = makers
+        self.records = len(makers)
+        self.bytes = size_bytes
+
+    def admit(self) -> None:
+        for make in self.makers:
+            try:
+                self.admitted.append(make())
+            except LedgerGridError as error:
+                self.admitted.append(error)
+
+
+class _Batch:
+    """The records of several jobs that are sequenced together."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.admitted: list[Admitted] = []
+        self._numbers: dict[Job, range] = {}
+        for job in jobs:
+            first = len(self.admitted)
+            self.admitted += [x for x in job.admitted if isinstance(x, Admitted)]
+            self._numbers[job] = range(first, len(self.admitted))
+
+    def numbers(self, job: Job) -> range:
+        """Return which of the batch's records are this job's."""
+        return self._numbers[job]
+
+    def committed(self, job: Job, commit: Commit) -> list[Committed | LedgerGridError]:
+        outcomes = map(commit.outcome, self._numbers[job])
+        return [next(outcomes) if isinstance(x, Admitted) else x for x in job.admitted]
 
 
 class Pool:
@@ -130,7 +184,7 @@ class Pool:
         with self._changed:
             for job in jobs:
                 if self._has_room(job):
-                    self._records += len(job.raws)
+                    self._records += job.records
                     self._bytes += job.bytes
                     self._arrived.append(job)
                 else:
@@ -141,7 +195,7 @@ class Pool:
 
     def _has_room(self, job: Job) -> bool:
         is_full = (
-            self._records + len(job.raws) > self._max_records
+            self._records + job.records > self._max_records
             or self._bytes + job.bytes > self._max_bytes
         )
         return not self._closing and (not is_full or self._records == 0)
@@ -185,16 +239,16 @@ class Pool:
         records = 0
         while self._arrived and records < _ADMIT_AT_ONCE:
             jobs.append(self._arrived.popleft())
-            records += len(jobs[-1].raws)
+            records += jobs[-1].records
         return jobs
 
     def _take_batch(self, ledger: Appender) -> list[Job]:
         waiting = self._waiting[ledger]
         jobs: list[Job] = []
         records = 0
-        while waiting and (not jobs or records + len(waiting[0].raws) <= limits.SEQUENCE_RECORDS):
+        while waiting and (not jobs or records + waiting[0].records <= limits.SEQUENCE_RECORDS):
             jobs.append(waiting.pop(0))
-            records += len(jobs[-1].raws)
+            records += jobs[-1].records
         if not waiting:
             del self._waiting[ledger]
         return jobs
@@ -223,17 +277,31 @@ class Pool:
         self._guarded(jobs, lambda: self._append(ledger, jobs, free))
         free()
 
-    def _append(self, ledger: Appender, jobs: Sequence[Job], on_commit: Callable[[], None]) -> None:
-        admitted = [x for job in jobs for x in job.admitted if isinstance(x, Admitted)]
-        behind = self._records - sum(len(job.raws) for job in jobs)
-        self._on_batch(len(admitted), behind)
+    def _append(self, ledger: Appender, jobs: Sequence[Job], free: Callable[[], None]) -> None:
+        batch = _Batch(jobs)
+        self._on_batch(len(batch.admitted), self._records - sum(job.records for job in jobs))
         try:
-            outcomes = iter(ledger.sequence(admitted, on_commit))
+            commit = ledger.commit(batch.admitted) if batch.admitted else None
+            free()
+            early = [job for job in jobs if isinstance(job, PreparedJob)]
+            if commit is not None and early:
+                self._answer(early, [batch.committed(job, commit) for job in early])
+            late = [job for job in jobs if not job.is_finished]
+            numbers = [n for job in late for n in batch.numbers(job)]
+            outcomes = ledger.acknowledge(commit, numbers) if commit is not None else []
         except LedgerGridError as error:
-            outcomes = iter([error] * len(admitted))
-        results = [
-            [next(outcomes) if isinstance(x, Admitted) else x for x in job.admitted] for job in jobs
-        ]
+            late = [job for job in jobs if not job.is_finished]
+            outcomes = [error] * sum(len(batch.numbers(job)) for job in late)
+        remaining = iter(outcomes)
+        self._answer(
+            late,
+            [
+                [next(remaining) if isinstance(x, Admitted) else x for x in job.admitted]
+                for job in late
+            ],
+        )
+
+    def _answer(self, jobs: Sequence[Job], results: Sequence[list[Any]]) -> None:
         self._finish(jobs)
         for job, result in zip(jobs, results, strict=True):
             job.answer(result)
@@ -254,7 +322,7 @@ class Pool:
         with self._changed:
             for job in jobs:
                 job.is_finished = True
-                self._records -= len(job.raws)
+                self._records -= job.records
                 self._bytes -= job.bytes
             if self._closing:
                 self._changed.notify_all()

@@ -4,18 +4,21 @@ Life of a batch::
 
     lock head -> compare with the edge in memory -> per record: id free? refs there?
     author stands? -> entry, leaf hash -> entries, payloads, tiles, keys, checkpoint, head
-    -> COMMIT -> signer memory, durable -> sign -> receipts
+    -> COMMIT -> (early answers) -> signer memory, durable -> sign -> receipts
 
 What a crash leaves behind: before COMMIT nothing; between COMMIT and the signer memory
 entries that nobody was told of, found again by id when their authors retry; after the
 signer memory a checkpoint that the database holds. Never a signature over what is not
-committed, never an acknowledgement of what is not durable.
+committed, never an acknowledgement of what is not durable. Who asks for no receipt is answered at
+COMMIT (:class:`Committed`): what was made durable stays so, even if the signer's memory fails then
+and the ledger takes nothing more.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +42,7 @@ from ledger_core.merkle.tiles import TileEdge
 from ledger_core.merkle.tree import Frontier, Growth, leaf_hash
 from ledger_core.payloads import Payloads, Sealer
 from ledger_core.placing import Batch, Placed, Registrar, Taken
+from ledger_core.policy.allowances import Allowances, state_key
 from ledger_core.policy.assembly import Assembly, named_proposals
 from ledger_core.policy.changes import named_by
 from ledger_core.policy.constitution import Constitution
@@ -47,7 +51,16 @@ from ledger_core.policy.proposals import Proposal
 from ledger_core.policy.streams import Counters
 from ledger_core.prover import Prover
 from ledger_core.signing import CheckpointSigner
-from ledger_core.storage import assemblies, closings, counters, effects, epochs, store, trees
+from ledger_core.storage import (
+    allowances,
+    assemblies,
+    closings,
+    counters,
+    effects,
+    epochs,
+    store,
+    trees,
+)
 from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
@@ -66,6 +79,52 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 Outcome = Appended | LedgerGridError
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A record that is durable, and covered by no signed checkpoint yet.
+
+    ``size`` and ``root`` are those of the tree that the next checkpoint covers. ``used``: what was
+    used, before, of each budget that the record draws from, in order.
+    """
+
+    index: int
+    leaf_hash: bytes
+    received_at: int
+    record_id: str
+    size: int
+    root: bytes
+    used: tuple[int, ...]
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A batch that was just committed: its records' places, and the tree they are in."""
+
+    places: Sequence[Placed | LedgerGridError]
+    growth: Growth
+    is_grown: bool
+
+    def outcome(self, number: int) -> Committed | LedgerGridError:
+        """Return what became of the batch's record of this number."""
+        place = self.places[number]
+        if not isinstance(place, Placed):
+            return place
+        return Committed(
+            place.index,
+            place.leaf_hash,
+            place.received_at,
+            place.record_id,
+            self.growth.size,
+            self.growth.root,
+            place.used,
+            place.is_new,
+        )
+
+
+_FORGET_EACH_MS, _FORGET_AGAIN_MS, _FORGET_AT_ONCE = 60_000, 1_000, 1_000
+"""How often allowances that are over are looked for; sooner if there were many."""
 
 
 @dataclass
@@ -101,30 +160,47 @@ class Sequencer:
         # Held for a whole transaction; guards _edge.
         self._lock = threading.Lock()
         self._edge: _Edge | None = None
+        self._forget_at_ms = 0
         self.read_only: IntegrityError | None = None
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None] = lambda: None
-    ) -> list[Outcome]:
-        """Append what may be appended; one refused record does not sink the rest.
-
-        ``on_commit`` is called as soon as the next batch may begin: the signer's memory of
-        this one is then written while that one commits.
-        """
+    def sequence(self, admitted: Sequence[Admitted]) -> list[Outcome]:
+        """Append what may be appended; one refused record does not sink the rest."""
         if not admitted:
             return []
-        try:
-            with self._payloads.sealing(admitted) as sealer, self._lock:
-                if self.read_only is not None:
-                    raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
-                batch, growth, places = self._commit(admitted, sealer)
-            on_commit()
-            checkpoint = self._sign(growth) if batch.entries else b""
+        return self.acknowledge(self.commit(admitted), range(len(admitted)))
+
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
+        """Give records their places, durably: the next batch may begin when this returns.
+
+        The signer's memory of this one is then written (:meth:`acknowledge`) while that one
+        commits.
+        """
+        with (
+            self._degrading(),
+            self._payloads.sealing(admitted) as sealer,
+            self._lock,
+        ):
+            if self.read_only is not None:
+                raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
+            return self._commit(admitted, sealer)
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+        """Sign what was committed; return the outcome of the batch's records of these numbers."""
+        with self._degrading():
+            checkpoint = self._sign(commit.growth) if commit.is_grown else b""
             reach("sequencer.after-memory")
+            places = [commit.places[number] for number in numbers]
             return [
-                self._acknowledge(each, growth, checkpoint) if isinstance(each, Placed) else each
+                self._acknowledge(each, commit.growth, checkpoint)
+                if isinstance(each, Placed)
+                else each
                 for each in places
             ]
+
+    @contextmanager
+    def _degrading(self) -> Iterator[None]:
+        try:
+            yield
         except IntegrityError as error:
             self.degrade(error)
             raise
@@ -133,9 +209,7 @@ class Sequencer:
         """Take no appends from now on. Degraded, never wrong: reads that prove go on."""
         self.read_only = self.read_only or error
 
-    def _commit(
-        self, admitted: Sequence[Admitted], sealer: Sealer
-    ) -> tuple[Batch, Growth, list[Placed | LedgerGridError]]:
+    def _commit(self, admitted: Sequence[Admitted], sealer: Sealer) -> Commit:
         with self._database.write() as tx:
             opened = self._open(tx, admitted)
             reach("sequencer.locked")
@@ -147,7 +221,7 @@ class Sequencer:
         reach("sequencer.after-commit")
         self._edge = grown
         self._signer.keys.learn(growth.size, grown.constitution.log_keys)
-        return batch, growth, places
+        return Commit(places, growth, bool(batch.entries))
 
     def _sign(self, growth: Growth) -> bytes:
         """Sign what was just committed. If that cannot be, its authors must ask again."""
@@ -210,6 +284,7 @@ class Sequencer:
         named = {leaf for each in admitted for leaf in each.named}
         numbers = {each.counter for each in admitted if each.counter is not None}
         known, known_effects = self._recall(tx, admitted, named)
+        received_at = max(self._clock(), opened.head.received_at)
         for each in known.values():
             if not edge.constitution.policies.keys() >= set(each.policies):
                 raise IntegrityError(
@@ -218,7 +293,7 @@ class Sequencer:
         return Batch(
             ledger_id=self._ledger.ledger_id,
             head=opened.head,
-            received_at=max(self._clock(), opened.head.received_at),
+            received_at=received_at,
             taken={
                 record_id: Taken(entry.index, entry.leaf, entry.leaf_hash)
                 for record_id, entry in opened.taken.items()
@@ -230,6 +305,7 @@ class Sequencer:
             named=named,
             sealer=sealer,
             registrar=self._registrar,
+            allowances=self._find_allowances(tx, admitted, received_at),
         )
 
     def _recall(
@@ -248,6 +324,14 @@ class Sequencer:
         found = effects.find(tx, ledger_id, asked)
         return known | assemblies.find_proposals(tx, ledger_id, found.keys()), found
 
+    def _find_allowances(
+        self, tx: Transaction, admitted: Sequence[Admitted], now_ms: int
+    ) -> Allowances:
+        keys = {state_key(draw) for each in admitted for draw in each.draws}
+        keys |= {state_key(rate) for each in admitted for rate in each.rates}
+        known = allowances.find(tx, self._ledger.ledger_id, keys) if keys else {}
+        return Allowances(known, now_ms)
+
     def _store(self, tx: Transaction, edge: _Edge, batch: Batch) -> tuple[_Edge, Growth]:
         leaf_hashes = [entry.leaf_hash for entry in batch.entries]
         growth = Growth(edge.frontier, leaf_hashes)
@@ -265,6 +349,11 @@ class Sequencer:
             reach("sequencer.checkpoint-stored")
             store.move_head(tx, ledger_id, head)
             self._store_governance(tx, batch)
+            drawn = batch.allowances
+            allowances.put(tx, dialect, ledger_id, drawn.changed, drawn.known)
+            reach("sequencer.allowances-stored")
+        if drawn.changed and batch.received_at >= self._forget_at_ms:
+            self._forget_allowances(tx, batch.received_at)
         assembly = batch.assembly
         effects.put(tx, ledger_id, assembly.alterations.altered.values())
         if assembly.constitution.closed is not None and edge.constitution.closed is None:
@@ -284,6 +373,11 @@ class Sequencer:
         assemblies.add_constitutional(tx, dialect, ledger_id, assembly.constitutional)
         changed = assembly.changed.values()
         assemblies.put_proposals(tx, dialect, ledger_id, changed, batch.known_proposals)
+
+    def _forget_allowances(self, tx: Transaction, now_ms: int) -> None:
+        gone = allowances.forget(tx, self._ledger.ledger_id, now_ms, _FORGET_AT_ONCE)
+        is_behind = gone == _FORGET_AT_ONCE
+        self._forget_at_ms = now_ms + (_FORGET_AGAIN_MS if is_behind else _FORGET_EACH_MS)
 
     # --- after the commit --------------------------------------------------------
 

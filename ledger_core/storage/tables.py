@@ -6,6 +6,9 @@ every batch; its row is the ledger's lock. ``constitutional``, ``proposals`` and
 filled inside the append transaction: which entries say who may do what, what is proposed, and
 what was said of it. So is ``counters``: to which entry an author first gave a number of a stream.
 
+``allowances`` says what is used of budgets and rates; its rows change with every call, and go
+when their day is over.
+
 ``effects`` has a row for each entry of which something holds beside what it says: what amended,
 redacted, held or erased it; and for each amendment and each order to erase.
 
@@ -175,6 +178,25 @@ counters = Table(
     _ledger(),
     Column("counter", LargeBinary, primary_key=True),
     Column("index", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+allowances = Table(
+    "allowances",
+    metadata,
+    _ledger(),
+    Column("key", LargeBinary, primary_key=True),
+    # Of a budget: micro-USD used. Of a rate: its newest second, and `counts`.
+    Column("amount", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=True),
+    Column("counts", LargeBinary, nullable=True),
+    Index(
+        "allowances_by_end",
+        "ledger_id",
+        "until_ms",
+        sqlite_where=text("until_ms IS NOT NULL"),
+        postgresql_where=text("until_ms IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 

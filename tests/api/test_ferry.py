@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from api.ferry import Ferry
 from ledger_core.admission import Admitted
 from ledger_core.errors import BusyError, MalformedError
 from ledger_core.pool import Job, Pool
-from ledger_core.sequencer import Outcome
+from ledger_core.sequencer import Commit, Outcome
 
 
 class Refusing:
@@ -22,9 +22,10 @@ class Refusing:
             raise ZeroDivisionError
         raise MalformedError(raw.decode())
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
-    ) -> list[Outcome]:
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
+        raise AssertionError("there is nothing to commit")
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
         return []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +16,7 @@ from ledger_core.errors import BusyError, MalformedError, SignatureError, Standi
 from ledger_core.formats.submission import format_submission
 from ledger_core.ledger import Ledger
 from ledger_core.pool import Job, Pool
-from ledger_core.sequencer import Outcome
+from ledger_core.sequencer import Commit, Outcome
 from tests.support.ledgers import Author, Service, appended, refused, register
 
 
@@ -53,13 +53,14 @@ class Slow:
     def admit(self, raw: bytes) -> Admitted:
         return self._ledger.admit(raw)
 
-    def sequence(
-        self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
-    ) -> list[Outcome]:
+    def commit(self, admitted: Sequence[Admitted]) -> Commit:
         self.entered.set()
         assert self.go.wait(30)
         self.batches.append(len(admitted))
-        return self._ledger.sequence(admitted, on_commit)
+        return self._ledger.commit(admitted)
+
+    def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+        return self._ledger.acknowledge(commit, numbers)
 
 
 def raw(author: Author, value: object = "") -> bytes:
@@ -158,9 +159,7 @@ def test_a_storage_that_fails_tells_everyone_in_the_batch_and_the_pool_goes_on(
     ledger: Ledger, author: Author
 ) -> None:
     class Failing(Slow):
-        def sequence(
-            self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
-        ) -> list[Outcome]:
+        def commit(self, admitted: Sequence[Admitted]) -> Commit:
             raise SignatureError("no storage today")
 
     with a_pool() as pool:
@@ -228,15 +227,13 @@ def test_the_next_batch_commits_while_the_last_is_still_being_acknowledged(
         def admit(self, raw: bytes) -> Admitted:
             return ledger.admit(raw)
 
-        def sequence(
-            self, admitted: Sequence[Admitted], on_commit: Callable[[], None]
-        ) -> list[Outcome]:
-            def after_commit() -> None:
-                on_commit()
-                committed.release()
-                assert acknowledge.wait(30)
+        def commit(self, admitted: Sequence[Admitted]) -> Commit:
+            return ledger.commit(admitted)
 
-            return ledger.sequence(admitted, after_commit)
+        def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
+            committed.release()
+            assert acknowledge.wait(30)
+            return ledger.acknowledge(commit, numbers)
 
     late = Late()
     with a_pool() as pool:

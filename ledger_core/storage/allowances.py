@@ -1,0 +1,72 @@
+"""Allowances: what is used of budgets, and how often something happened in the last minute.
+
+Read and written inside the append transaction, behind the ledger's lock: a row a key, a read and
+a write a batch. It is about now, and no part of what a log proves: what was spent stands in the
+records.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import BigInteger, bindparam, delete, select
+
+from ledger_core.policy.allowances import Spent, State, Window, ends_ms
+from ledger_core.storage import tables as t
+from ledger_core.storage.database import Dialect, Transaction
+from ledger_core.storage.prepared import Among, Prepared, in_parts
+
+_a = t.allowances.c
+_LEDGER = bindparam("ledger", type_=BigInteger)
+_FIND = Prepared(
+    select(_a.key, _a.amount, _a.until_ms, _a.counts).where(
+        _a.ledger_id == _LEDGER, Among(_a.key, "keys")
+    ),
+    lists=["keys"],
+)
+_KEY, _VALUES = ("ledger_id", "key"), ("amount", "until_ms", "counts")
+
+
+def find(tx: Transaction, ledger_id: int, keys: Collection[bytes]) -> dict[bytes, State]:
+    """Return what is known of those keys of which anything is."""
+    found: dict[bytes, State] = {}
+    for part in in_parts(keys):
+        for key, amount, until_ms, counts in _FIND.rows(tx, ledger=ledger_id, keys=part):
+            found[key] = Spent(amount, until_ms) if counts is None else _window(amount, counts)
+    return found
+
+
+def put(
+    tx: Transaction,
+    dialect: Dialect,
+    ledger_id: int,
+    changed: Mapping[bytes, State],
+    known: Collection[bytes],
+) -> None:
+    """Store what changed; ``known``: the keys of which there are rows."""
+    rows = [(ledger_id, key, *_values(state)) for key, state in changed.items()]
+    new = [row for row in rows if row[1] not in known]
+    old = [(*row[2:], *row[:2]) for row in rows if row[1] in known]
+    if new:
+        dialect.insert_many(tx, t.allowances, new)
+    if old:
+        dialect.update_many(tx, t.allowances, _KEY, _VALUES, old)
+
+
+def forget(tx: Transaction, ledger_id: int, now_ms: int, most: int) -> int:
+    """Delete rows that say nothing any more, at most so many; return how many these were."""
+    is_own = _a.ledger_id == ledger_id
+    over = select(_a.key).where(is_own, _a.until_ms <= now_ms).order_by(_a.until_ms).limit(most)
+    return tx.execute(delete(t.allowances).where(is_own, _a.key.in_(over))).rowcount
+
+
+def _values(state: State) -> tuple[int, int | None, bytes | None]:
+    if isinstance(state, Spent):
+        return state.microusd, state.until_ms, None
+    counts = struct.pack(f">{len(state.counts)}I", *state.counts)
+    return state.second, ends_ms(state), counts
+
+
+def _window(second: int, counts: bytes) -> Window:
+    return Window(second, struct.unpack(f">{len(counts) // 4}I", counts))
