@@ -24,6 +24,7 @@ _LEDGER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[!-*,-~]+")
 # 43 digits hold 258 bits: the last two mean nothing, and must be zero.
 _DIGEST = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+_URLSAFE = bytes.maketrans(b"-_", b"+/")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _EPOCH = re.compile(r"(.+)/epoch/([1-9][0-9]{0,3})")
 
@@ -91,16 +92,15 @@ def format_digest(digest: bytes) -> str:
 
 
 def check_digest(text: str) -> None:
-    """Raise for what :func:`parse_digest` refuses; four times as fast."""
+    """Raise for what :func:`parse_digest` refuses; twice as fast."""
     if not _DIGEST.fullmatch(text):
         raise MalformedError(f"digest {text[:60]!r} is not {DIGEST_PREFIX} and base64url")
 
 
 def parse_digest(text: str) -> bytes:
     """Return the 32 bytes of ``sha256:<base64url>``."""
-    if not text.startswith(DIGEST_PREFIX):
-        raise MalformedError(f"digest {text[:60]!r} does not begin with {DIGEST_PREFIX}")
-    return decode_base64url(text[len(DIGEST_PREFIX) :], 32)
+    check_digest(text)  # That there is no second spelling: so nothing needs to be formatted again.
+    return binascii.a2b_base64(text[len(DIGEST_PREFIX) :].encode().translate(_URLSAFE) + b"=")
 
 
 def format_key(public_key: bytes) -> str:

@@ -29,6 +29,7 @@ from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.records.types.retention import Retention
 from ledger_core.records.types.rollback import ROLLBACK_1, Rollback
 
+_CHANGING = frozenset({ROLLBACK_1, REDACTION_1, HOLD_1, ERASURE_1})
 _INDEPENDENT = ("consortium", "local")
 """Kinds whose members do not trust each other, nor the operator."""
 
@@ -57,7 +58,7 @@ def read_change(kind: RecordType, payload: Payload, amends: str | None) -> Chang
     """Return the change that a record asks for, if it does."""
     if amends is not None:
         return Amendment(amends)
-    if kind in (ROLLBACK_1, REDACTION_1, HOLD_1, ERASURE_1):
+    if kind in _CHANGING:
         change: Change = payload["body"]
         return change
     return None

@@ -54,7 +54,8 @@ def no_subjects(payload: Payload) -> tuple[str, ...]:
     return ()
 
 
-@dataclass(frozen=True, kw_only=True)
+# There is one of each, asked for again and again: compared as what it is, not by what it says.
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RecordType:
     """A record type and version; a published schema never changes, a new version is a new type."""
 
