@@ -10,30 +10,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
-from ledger_core import ids, limits
-from ledger_core.clock import parse_time
 from ledger_core.constitutions import ConstitutionReader
 from ledger_core.erased import Place, find_erased
-from ledger_core.errors import IntegrityError, LedgerGridError, MalformedError, StorageError
+from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
 from ledger_core.fail_points import reach
-from ledger_core.formats.entry import look_into
-from ledger_core.formats.record import Part, PartRef, Ref
+from ledger_core.formats.record import Part
+from ledger_core.fresh import FreshEntries
 from ledger_core.payloads import Opened, Payloads
-from ledger_core.policy.calls import TYPES, CallPart, call_part
 from ledger_core.policy.constitution import Constitution
-from ledger_core.policy.register import REGISTERED, register_of
-from ledger_core.policy.visibility import Subject, entry_circle, payload_circle
-from ledger_core.records.model import JSON, decode_part
-from ledger_core.records.registry import ALL, find_type
+from ledger_core.records.model import Payload
 from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.store import SealedEntry, StoredEntry
+from ledger_core.storage.store import SealedEntry
 from ledger_core.storage.views import ViewRow, Views
+from ledger_core.viewing import VIEWED_PARTS, RowMaker, Seen, decode_viewed, see
 
 _CHUNK = 500
 _GROUP_BYTES = 8 * 1024 * 1024
@@ -58,6 +52,7 @@ class Follower:
         self._rung: set[int] = set()
         self._asked: set[int] = set()
         self._hurried = 0
+        self._fresh = FreshEntries()
         self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
@@ -80,6 +75,10 @@ class Follower:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    def hand_over(self, ledger_id: int, appended: Sequence[Seen]) -> None:
+        """Take entries that were just appended, so that they need not be read again."""
+        self._fresh.add(ledger_id, appended)
 
     def ring(self, ledger_id: int, size: int) -> None:
         """Say that a ledger has grown; other processes' growth is found by looking."""
@@ -205,26 +204,45 @@ class Follower:
                 return
 
     def _read_rows(self, ledger_id: int, indexes: range) -> list[ViewRow]:
+        """Make rows of entries that were just appended here, or else of what is stored."""
+        fresh = self._fresh.take(ledger_id, indexes.start, len(indexes))
         with self._database.read() as tx:
-            entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
-            if len(entries) != len(indexes):
-                raise IntegrityError(f"entries are missing between {indexes[0]} and {indexes[-1]}")
-            # Read after the entries, so it is of their indexes or a later one.
-            constitution = self._constitution(tx, ledger_id)
-            rows: list[ViewRow] = []
-            for group in _groups(entries):
-                viewed = {seen.index: seen.viewed for seen in group}
-                wanted = {index: parts for index, parts in viewed.items() if parts}
-                opened: Mapping[int, Opened] = {}
-                if wanted:
-                    asked = [(x.place, wanted[x.index]) for x in group if x.index in wanted]
-                    erased = find_erased(tx, ledger_id, constitution, asked)
-                    stored = store.read_parts(tx, ledger_id, list(wanted), _VIEWED_PARTS)
-                    opened = self._payloads.open(stored, wanted, erased)
-                rows += [
-                    _row(seen, _present(opened.get(seen.index, {})), constitution) for seen in group
-                ]
+            if fresh and _is_stored(tx, ledger_id, fresh[-1]):
+                # Read after the entries, so it is of their indexes or a later one.
+                constitution = self._constitution(tx, ledger_id)
+                rows = self._rows_of_fresh(tx, ledger_id, fresh, constitution)
+            else:
+                rows = self._rows_of_stored(tx, ledger_id, indexes)
             return _find_starts(tx, ledger_id, rows)
+
+    def _rows_of_fresh(
+        self, tx: Transaction, ledger_id: int, fresh: Sequence[Seen], constitution: Constitution
+    ) -> list[ViewRow]:
+        asked = [(_place(seen), seen.payload) for seen in fresh if seen.payload]
+        erased = find_erased(tx, ledger_id, constitution, asked)
+        maker = RowMaker(constitution)
+        return [maker.make(seen, _left(seen, erased.get(seen.index, ()))) for seen in fresh]
+
+    def _rows_of_stored(self, tx: Transaction, ledger_id: int, indexes: range) -> list[ViewRow]:
+        entries = store.read_entries(tx, ledger_id, indexes, with_payload=False)
+        if len(entries) != len(indexes):
+            raise IntegrityError(f"entries are missing between {indexes[0]} and {indexes[-1]}")
+        constitution = self._constitution(tx, ledger_id)
+        maker = RowMaker(constitution)
+        rows: list[ViewRow] = []
+        for group in _groups(entries):
+            viewed = {seen.index: seen.viewed for seen in group}
+            wanted = {index: parts for index, parts in viewed.items() if parts}
+            opened: Mapping[int, Opened] = {}
+            if wanted:
+                asked = [(_place(x), wanted[x.index]) for x in group if x.index in wanted]
+                erased = find_erased(tx, ledger_id, constitution, asked)
+                stored = store.read_parts(tx, ledger_id, list(wanted), VIEWED_PARTS)
+                opened = self._payloads.open(stored, wanted, erased)
+            for seen in group:
+                parts = _present(opened.get(seen.index, {}))
+                rows.append(maker.make(seen, decode_viewed(seen, parts)))
+        return rows
 
     def _constitution(self, tx: Transaction, ledger_id: int) -> Constitution:
         reader = self._constitutions.get(ledger_id)
@@ -235,6 +253,7 @@ class Follower:
         return reader.read(tx)
 
     def _note_filled(self, ledger_id: int, size: int) -> None:
+        self._fresh.drop(ledger_id, size)
         with self._changed:
             self._filled[ledger_id] = size
             if size < self._sizes.get(ledger_id, 0):
@@ -242,69 +261,31 @@ class Follower:
             self._changed.notify_all()
 
 
-_PARTS_OF = {
-    kind.name: kind.viewed_parts if kind.is_viewed or kind.name in REGISTERED else ()
-    for kind in ALL
-}
-"""The payload parts that the views need of a type."""
-
-_VIEWED_PARTS = sorted({name for names in _PARTS_OF.values() for name in names})
+def _place(seen: Seen) -> Place:
+    record = seen.record
+    return Place(seen.index, seen.leaf_hash, record.type, record.author, seen.received_at)
 
 
-class _Record(msgspec.Struct):
-    """What the views need of a record. It was checked in full when it was admitted."""
-
-    type: str
-    author: str
-    payload: dict[str, PartRef] = {}
-    stream: str | None = None
-    refs: tuple[Ref, ...] = ()
-    parties: tuple[str, ...] = ()
+def _left(seen: Seen, erased: Collection[str]) -> Payload:
+    payload = seen.payload or {}
+    return {name: payload[name] for name in payload if name not in erased} if erased else payload
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """An entry looked into, once. ``received_at`` in ms."""
-
-    index: int
-    leaf_hash: bytes
-    received_at: int
-    record: _Record
-
-    @property
-    def place(self) -> Place:
-        record = self.record
-        return Place(self.index, self.leaf_hash, record.type, record.author, self.received_at)
-
-    @property
-    def viewed(self) -> dict[str, PartRef]:
-        """What the record says of those parts that the views need."""
-        names, payload = _PARTS_OF[find_type(self.record.type).name], self.record.payload
-        return {name: payload[name] for name in names if name in payload}
-
-
-_RECORDS = msgspec.json.Decoder(_Record)
+def _is_stored(tx: Transaction, ledger_id: int, seen: Seen) -> bool:
+    """Say whether an entry is what the database has there, and with it all before it."""
+    return store.read_leaf_hashes(tx, ledger_id, seen.index, seen.index + 1) == [seen.leaf_hash]
 
 
 def _present(opened: Opened) -> dict[str, Part]:
     return {name: part for name, part in opened.items() if isinstance(part, Part)}
 
 
-def _see(entry: StoredEntry | SealedEntry) -> _Seen:
-    try:
-        received_at, record = look_into(entry.leaf)
-        seen = _RECORDS.decode(record)
-        return _Seen(entry.index, entry.leaf_hash, parse_time(received_at), seen)
-    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, MalformedError) as error:
-        raise IntegrityError(f"entry {entry.index}: {error}", index=entry.index) from None
-
-
-def _groups(entries: Iterable[SealedEntry]) -> Iterator[list[_Seen]]:
+def _groups(entries: Iterable[SealedEntry]) -> Iterator[list[Seen]]:
     """Cut entries into groups whose payload, as far as views need it, is read in one query."""
-    group: list[_Seen] = []
+    group: list[Seen] = []
     size = 0
-    for seen in map(_see, entries):
-        payload = seen.record.payload
-        size += sum(payload[name].size for name in _VIEWED_PARTS if name in payload)
+    for seen in map(see, entries):
+        size += seen.viewed_bytes
         group.append(seen)
         if size >= _GROUP_BYTES:
             yield group
@@ -328,46 +309,3 @@ def _with_start(row: ViewRow, places: Mapping[bytes, int]) -> ViewRow:
         return row
     call = msgspec.structs.replace(row.call, start=places.get(row.call.answers))
     return msgspec.structs.replace(row, call=call)
-
-
-def view_row(entry: StoredEntry, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
-    """Compute what the views say of an entry, given the parts that its type's columns need."""
-    return _row(_see(entry), parts, constitution)
-
-
-def _row(seen: _Seen, parts: Mapping[str, Part], constitution: Constitution) -> ViewRow:
-    record = seen.record
-    kind = find_type(record.type)
-    wanted = [name for name in _PARTS_OF[kind.name] if name in parts]
-    payload: dict[str, Any] | None = None
-    # A part that is gone, erased or lost, has no columns: the entry itself stays listed.
-    if len(wanted) == len(_PARTS_OF[kind.name]):
-        payload = {n: decode_part(kind, n, JSON, parts[n].data) for n in wanted}
-    subject = Subject(seen.index, record.type, record.author, record.parties)
-    registered = register_of(kind, payload or {}, record.refs)
-    return ViewRow(
-        index=seen.index,
-        type=record.type,
-        author=record.author,
-        received_at=seen.received_at,
-        leaf_hash=seen.leaf_hash,
-        stream=record.stream,
-        refs=[ids.parse_digest(ref.to) for ref in record.refs],
-        columns=kind.row(payload) if payload else {},
-        circle=entry_circle(constitution, subject),
-        columns_circle=payload_circle(constitution, subject, wanted),
-        subjects=[*filter(_is_findable, kind.subjects(payload))] if payload else [],
-        change=registered.kind if registered else None,
-        targets=registered.targets if registered else (),
-        call=_call(seen, payload or {}) if kind.name in TYPES else None,
-    )
-
-
-def _call(seen: _Seen, payload: Mapping[str, Any]) -> CallPart | None:
-    record = seen.record
-    answers = [ids.parse_digest(ref.to) for ref in record.refs if ref.rel == "answers"]
-    return call_part(record.type, payload, seen.received_at, answers[0] if answers else None)
-
-
-def _is_findable(subject: str) -> bool:
-    return 0 < len(subject) <= limits.SUBJECT_CHARS and subject.isprintable()

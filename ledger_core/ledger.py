@@ -72,7 +72,16 @@ class Ledger(ReadableLedger):
         payloads: Payloads,
     ) -> None:
         prover = Prover(row.ledger_id, signer)
-        self._sequencer = Sequencer(database, row, signer, prover, operator, clock, payloads)
+        self._sequencer = Sequencer(
+            database,
+            row,
+            signer,
+            prover,
+            operator,
+            clock,
+            payloads,
+            lambda appended: follower.hand_over(row.ledger_id, appended),
+        )
         super().__init__(
             row,
             database,

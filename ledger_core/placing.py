@@ -40,6 +40,7 @@ from ledger_core.records.types.refusal import REFUSAL_1, Refusal
 from ledger_core.storage import trees
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import Head, NewEntry
+from ledger_core.viewing import Seen, see_appended
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -116,6 +117,8 @@ class Batch:
     registrar: Registrar
     allowances: Allowances
     entries: list[NewEntry] = field(default_factory=list)
+    appended: list[Seen] = field(default_factory=list)
+    """The same entries, as the views look at them."""
 
     def place(self, tx: Transaction, each: Admitted) -> Placed | LedgerGridError:
         try:
@@ -213,6 +216,7 @@ class Batch:
         if hashed in self.named:
             self.assembly.alterations.learn(act)
         self.entries.append(NewEntry(index, previous, hashed, each.record_id, leaf, parts))
+        self.appended.append(see_appended(each, index, hashed, self.received_at))
         taken = self.taken[each.record_id] = Taken(index, leaf, hashed)
         self.known_refs[hashed] = index
         return _placed(each, taken, self.received_at, None, used, is_new=True)

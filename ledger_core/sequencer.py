@@ -65,6 +65,7 @@ from ledger_core.storage.catalogue import LedgerRow
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.prepared import sent_at_once
 from ledger_core.storage.store import Head, Opened
+from ledger_core.viewing import Seen
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -149,6 +150,7 @@ class Sequencer:
         operator: PrivateKey,
         clock: Clock,
         payloads: Payloads,
+        hand_over: Callable[[Sequence[Seen]], None] = lambda appended: None,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -157,6 +159,7 @@ class Sequencer:
         self._prover = prover
         self._clock = clock
         self._payloads = payloads
+        self._hand_over = hand_over
         # Held for a whole transaction; guards _edge.
         self._lock = threading.Lock()
         self._edge: _Edge | None = None
@@ -220,6 +223,7 @@ class Sequencer:
             reach("sequencer.before-commit")
         reach("sequencer.after-commit")
         self._edge = grown
+        self._hand_over(batch.appended)
         self._signer.keys.learn(growth.size, grown.constitution.log_keys)
         return Commit(places, growth, bool(batch.entries))
 

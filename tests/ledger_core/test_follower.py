@@ -6,17 +6,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ledger_core import follower
-from ledger_core.formats.record import Part
-from ledger_core.policy.constitution import Constitution
+from ledger_core.records.model import Payload
 from ledger_core.storage.search import EntryQuery
 from ledger_core.storage.views import ViewRow
+from ledger_core.viewing import RowMaker, Seen
 from tests.support.ledgers import Service, append_notes, register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,15 +48,13 @@ def test_two_followers_compute_each_entry_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: Counter[int] = Counter()
-    compute = follower._row
+    compute = RowMaker.make
 
-    def counted(
-        seen: follower._Seen, parts: Mapping[str, Part], constitution: Constitution
-    ) -> ViewRow:
+    def counted(maker: RowMaker, seen: Seen, payload: Payload) -> ViewRow:
         computed[seen.index] += 1
-        return compute(seen, parts, constitution)
+        return compute(maker, seen, payload)
 
-    monkeypatch.setattr(follower, "_row", counted)
+    monkeypatch.setattr(RowMaker, "make", counted)
     replicas = [service.open(), service.open()]
     replicas[0].ledgers.create("main")
     ledgers = [replica.ledgers.get("main") for replica in replicas]

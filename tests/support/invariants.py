@@ -9,7 +9,6 @@ import msgspec
 from sqlalchemy import select
 
 from ledger_core import ids
-from ledger_core.follower import view_row
 from ledger_core.formats.entry import NO_PREVIOUS, parse_entry
 from ledger_core.formats.record import check_part
 from ledger_core.ledger import Ledger
@@ -29,6 +28,7 @@ from ledger_core.storage import tables as t
 from ledger_core.storage.erasures import Erased
 from ledger_core.storage.search import EntryQuery
 from ledger_core.storage.store import StoredEntry
+from ledger_core.viewing import view_row
 from tests.support.ledgers import Replica, trust_policy
 from verifier.__main__ import main as verify
 
