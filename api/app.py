@@ -33,6 +33,7 @@ from api.mcp.server import McpEndpoint
 from api.metrics import Metrics
 from api.reporting import open_reporters
 from api.routes import (
+    alerts,
     anchors,
     archive,
     calls,
@@ -70,6 +71,7 @@ _ROUTERS = (
     ledgers,
     governance,
     entries,
+    alerts,
     changes,
     retention,
     subjects,
@@ -149,7 +151,7 @@ def build_service(settings: Settings) -> Service:
         intake=Intake(settings.max_bodies_bytes, settings.body_timeout_s),
         metrics=metrics,
         feed=feed,
-        reporters=open_reporters(settings, VERSION, ledgers, feed, metrics.calls),
+        reporters=open_reporters(settings, VERSION, database, ledgers, feed, metrics.calls),
         cosigner=open_cosigner(settings, database),
         witnessing=open_witnessing(settings, ledgers, database),
     )

@@ -15,7 +15,12 @@ from api.feed import Feed
 from api.settings import Settings
 from api.telemetry.reporter import Collector, SpanReporter
 from api.telemetry.spans import SpanMaker
+from ledger_core.errors import NotFoundError
+from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
+from ledger_core.policy.calls import DAY_MS
+from ledger_core.storage.call_reading import CallReading, Scope
+from ledger_core.storage.database import Database
 
 
 class Reporter(Protocol):
@@ -27,7 +32,12 @@ class Reporter(Protocol):
 
 
 def open_reporters(
-    settings: Settings, version: str, ledgers: Ledgers, feed: Feed, metrics: CallMetrics
+    settings: Settings,
+    version: str,
+    database: Database,
+    ledgers: Ledgers,
+    feed: Feed,
+    metrics: CallMetrics,
 ) -> list[Reporter]:
     """Make those reporters that the settings ask for."""
     found: list[Reporter] = []
@@ -40,7 +50,7 @@ def open_reporters(
             AlertWatch(
                 feed,
                 Rules(thresholds),
-                Sources(ledger=lambda: ledgers.get(settings.capture_ledger)),
+                _sources(settings, ledgers, database, thresholds),
                 webhook,
                 on_alert=metrics.count_alert,
             )
@@ -72,6 +82,27 @@ def _open_spans(settings: Settings, version: str, feed: Feed, metrics: CallMetri
         with_content=settings.otel_content,
         on_spans=metrics.count_spans,
     )
+
+
+def _sources(
+    settings: Settings, ledgers: Ledgers, database: Database, asked: Thresholds
+) -> Sources:
+    reading = CallReading(database, ledgers.views)
+
+    def find() -> Ledger:
+        return ledgers.get(settings.capture_ledger)
+
+    def read_spent(now_ms: int) -> int | None:
+        """Return what the day's calls cost so far, of all processes."""
+        try:
+            scope = Scope(find().ledger_id)
+        except NotFoundError:
+            return None
+        today = now_ms // DAY_MS
+        rows = reading.spending(scope, ["day"], today, today + 1)
+        return sum(int(row["cost_microusd"]) for row in rows)
+
+    return Sources(find, None if asked.daily_spend_microusd is None else read_spent)
 
 
 def _thresholds(settings: Settings) -> Thresholds:

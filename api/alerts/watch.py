@@ -15,6 +15,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -37,6 +38,8 @@ _ALERTS = 200
 _AT_ONCE = 1_000
 _LOOK_S = 0.2
 _SPENDING_S = 5.0
+_LAG_S = 3.0
+"""How far what is read of spending may be behind the calls that went by."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,10 @@ class AlertWatch:
         self._clock = clock
         self._on_alert = on_alert
         self._alerts: Backlog[Raised] = Backlog(_ALERTS)
-        self._next_look_s = 0.0
-        self._is_spending = True
+        self._read_s = self._called_s = -_SPENDING_S
         self._closing = threading.Event()
         self._is_done = threading.Event()
+        self._stop_sending: Callable[[], object] = self._is_done.set
         self._watching = threading.Thread(target=self._watch, name="alerts-watch", daemon=True)
         self._sending = threading.Thread(target=self._send, name="alerts-send", daemon=True)
 
@@ -90,6 +93,8 @@ class AlertWatch:
         self._is_done.set()
         for raised in self._alerts.take(_ALERTS):
             self._on_alert(raised.alert.type, "dropped")
+        if self._sending.is_alive():
+            self._stop_sending()
 
     # --- watching ----------------------------------------------------------------
 
@@ -103,7 +108,7 @@ class AlertWatch:
         """Judge what went by; a mistake of ours costs one round, and is told."""
         try:
             while calls := self._calls.take(_AT_ONCE):
-                self._is_spending = True
+                self._called_s = time.monotonic()
                 for ended in calls:
                     self._raise(self._rules.judge(ended, self._clock()))
             self._look_at_spending()
@@ -112,16 +117,16 @@ class AlertWatch:
 
     def _look_at_spending(self) -> None:
         read, now_s = self._sources.spending, time.monotonic()
-        if read is None or not self._is_spending or now_s < self._next_look_s:
+        is_new = self._read_s < self._called_s + _LAG_S
+        if read is None or not is_new or now_s < self._read_s + _SPENDING_S:
             return
-        self._next_look_s = now_s + _SPENDING_S
+        self._read_s = now_s
+        now = self._clock()
         try:
-            now = self._clock()
             spent = read(now)
         except LedgerGridError as error:
             log.warning("the day's spending cannot be read", error=str(error))
             return
-        self._is_spending = False
         if spent is not None:
             self._raise(self._rules.judge_day(spent, now))
 
@@ -153,9 +158,14 @@ class AlertWatch:
     # --- sending -----------------------------------------------------------------
 
     def _send(self) -> None:
-        asyncio.run(self._send_all())
+        # Left in the middle of a try where closing took too long.
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._send_all())
 
     async def _send_all(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._stop_sending = lambda: loop.call_soon_threadsafe(task.cancel)
         while not self._is_done.is_set() or len(self._alerts):
             for raised in self._alerts.take(1):
                 await self._send_one(raised)
