@@ -101,6 +101,7 @@ class Reader:
     def _take(self, event: sse.Event) -> None:
         if event.data == openai_chat.END:
             self._end(event)
+        if event.data in (b"", openai_chat.END):
             return
         try:
             told = loading.load_object(event.data)

@@ -128,7 +128,7 @@ class Parser:
         if dropped:
             self.overlong += 1
             return None
-        if not data or data == [b""]:
+        if not data:
             return None
         kind_text = kind.decode("utf-8", "replace") or "message"
         return Event(kind_text, b"\n".join(data), start, self._read)

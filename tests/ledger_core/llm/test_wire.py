@@ -51,7 +51,7 @@ keys = st.text() | st.sampled_from(
 json_values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=6),
-    max_leaves=30,
+    max_leaves=8,
 )
 
 
@@ -93,7 +93,7 @@ def test_no_json_makes_a_reader_raise(name: wire.Wire, value: Any) -> None:
     wire.parse_response(name, 200, body)
 
 
-@given(st.sampled_from(WIRES), st.lists(st.dictionaries(keys, json_values, max_size=6)))
+@given(st.sampled_from(WIRES), st.lists(st.dictionaries(keys, json_values, max_size=4), max_size=3))
 def test_no_stream_makes_a_reader_raise(name: wire.Wire, events: list[Any]) -> None:
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
     wire.parse_response(name, 200, body, "text/event-stream")
