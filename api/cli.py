@@ -27,6 +27,7 @@ from api.commands import (
     records,
     resubmitting,
     retention,
+    run,
     serve,
     subjects,
     tokens,
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command(context_settings={"allow_interspersed_args": False})(run.run)
 app.command()(keys.keygen)
 app.add_typer(ledgers.app, name="ledger")
 app.add_typer(keys.app, name="key")
