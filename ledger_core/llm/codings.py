@@ -2,17 +2,17 @@
 
 Decoding works in small steps, so that a few bytes that stand for gigabytes are given up after the
 bound and not after the gigabytes. ``deflate`` is read with zlib's header, as the RFC says, or
-without it, as some servers send it.
+without it, as some servers send it. br and zstd need packages of their own, which an SDK alone is
+installed without; without them these codings are unknown.
 """
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from collections.abc import Iterator
-from typing import Final, Protocol
-
-import brotli
-import zstandard
+from types import ModuleType
+from typing import Any, Final, Protocol
 
 from ledger_core import limits
 from ledger_core.errors import MalformedError, TooLargeError
@@ -71,6 +71,7 @@ class _Coding(Protocol):
     """One coding being undone; what comes out at a time is no more than some MiB."""
 
     ended: bool
+    errors: type[Exception]
 
     def pieces(self, data: bytes) -> Iterator[bytes]: ...
 
@@ -94,7 +95,7 @@ class _Bounded:
                 if self._left_bytes < 0:
                     raise TooLargeError("the decoded body is too large")
                 made.append(piece)
-        except (zlib.error, brotli.error, zstandard.ZstdError) as error:
+        except self._coding.errors as error:
             raise MalformedError(f"content coding: {str(error)[:100]}") from None
         return b"".join(made)
 
@@ -112,6 +113,13 @@ def _coding(told: str) -> _Coding:
     raise MalformedError(f"unknown content coding {told[:40]!r}")
 
 
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise MalformedError(f"{name} is not installed") from None
+
+
 def _inflate(inflating: zlib._Decompress, data: bytes) -> Iterator[bytes]:
     while True:
         yield inflating.decompress(data, _STEP_BYTES)
@@ -122,6 +130,8 @@ def _inflate(inflating: zlib._Decompress, data: bytes) -> Iterator[bytes]:
 
 class _Gzip:
     """RFC 1952; several members follow each other."""
+
+    errors: type[Exception] = zlib.error
 
     def __init__(self) -> None:
         self._inflating: zlib._Decompress | None = None
@@ -139,6 +149,8 @@ class _Gzip:
 
 class _Deflate:
     """RFC 1950, or RFC 1951 alone."""
+
+    errors: type[Exception] = zlib.error
 
     def __init__(self) -> None:
         self._inflating: zlib._Decompress | None = None
@@ -161,7 +173,9 @@ class _Brotli:
     """RFC 7932."""
 
     def __init__(self) -> None:
-        self._decompressor = brotli.Decompressor()
+        package: Any = _package("brotli")
+        self._decompressor = package.Decompressor()
+        self.errors = package.error
         self.ended = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
@@ -177,7 +191,10 @@ class _Zstd:
     """RFC 8878; several frames follow each other."""
 
     def __init__(self) -> None:
-        self._decompressing: zstandard.ZstdDecompressionObj | None = None
+        package: Any = _package("zstandard")
+        self._decompressor = package.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        self.errors = package.ZstdError
+        self._decompressing: Any = None
         self.ended = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
@@ -187,8 +204,7 @@ class _Zstd:
     def _step(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._decompressing is None:
-                decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-                self._decompressing, self.ended = decompressor.decompressobj(), False
+                self._decompressing, self.ended = self._decompressor.decompressobj(), False
             yield self._decompressing.decompress(data)
             if not self._decompressing.eof:
                 return
