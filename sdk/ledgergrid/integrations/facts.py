@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from ledger_core import ids
 from ledger_core.clock import format_time
+from ledger_core.llm.estimate import Cost, settle
 from ledger_core.llm.model import Answered, Asked
+from ledger_core.llm.prices import Prices
 from ledger_core.llm.wire import Reader, Wire, parse_request, wire_of
 from ledger_core.records.calls import PATH_CHARS, QUERY_CHARS, TEXT_CHARS, Level
 from ledger_core.records.types.llm_call import Ended, LlmCall2
@@ -40,10 +44,12 @@ def describe(exchange: Exchange, level: Level) -> LlmCall2:
         wire, request.body, media_of(request.headers), _get(request.headers, "content-encoding")
     )
     answered, ended = _read_answer(exchange, wire)
+    provider = request.provider or _provider_of(wire, request.host)
+    cost = _settle(exchange, asked, answered, wire, provider)
     return LlmCall2(
         action_id=ids.new_record_id(),
         timestamp=format_time(exchange.began_at_ms),
-        provider=request.provider or _provider_of(wire, request.host),
+        provider=provider,
         wire=wire,
         method=request.method,
         path=request.path[:PATH_CHARS],
@@ -58,6 +64,7 @@ def describe(exchange: Exchange, level: Level) -> LlmCall2:
         parse_error=asked.parse_error or answered.parse_error,
         **_of_request(asked),
         **_of_answer(exchange, answered),
+        **_of_cost(cost),
         ended=ended,
         error_type=answered.error_type,
         error_detail=answered.error_detail if level == "full" else None,
@@ -75,7 +82,6 @@ def _of_request(asked: Asked) -> dict[str, Any]:
 
 
 def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
-    usage = answered.usage
     found: dict[str, Any] = {
         "status_code": exchange.status,
         "stop_reason": answered.stop_reason,
@@ -85,17 +91,6 @@ def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
         "choices": len(answered.choices),
         "tool_names": tuple(call.name for call in answered.tool_calls if call.name)[:_TOOL_NAMES],
     }
-    if usage is not None:
-        found |= {
-            "tokens_in": usage.tokens_in,
-            "tokens_out": usage.tokens_out,
-            "tokens_cached": usage.tokens_cached,
-            "tokens_cache_write": usage.tokens_cache_write,
-            "tokens_reasoning": usage.tokens_reasoning,
-            "tokens_audio": usage.tokens_audio,
-        }
-        if usage.cost_microusd is not None:
-            found |= {"cost_microusd": usage.cost_microusd, "cost_basis": "provider"}
     if exchange.body_bytes or exchange.headers:
         found |= {
             "request_id": _get(exchange.headers, "x-request-id", "request-id"),
@@ -103,6 +98,43 @@ def _of_answer(exchange: Exchange, answered: Answered) -> dict[str, Any]:
             "response_sha256": exchange.sha256,
             "response_media_type": media_of(exchange.headers),
             "response_encoding": _get(exchange.headers, "content-encoding"),
+        }
+    return found
+
+
+def _settle(
+    exchange: Exchange, asked: Asked, answered: Answered, wire: Wire, provider: str
+) -> Cost:
+    """Say what it used and cost; of what never reached a provider nobody knows that it did."""
+    if exchange.status is None and exchange.ended == "upstream_failed":
+        return Cost(usage=None, basis="unknown")
+    at = datetime.fromtimestamp(exchange.began_at_ms / 1000, UTC)
+    return settle(
+        _prices(), asked, answered, wire, provider=provider, status=exchange.status, at=at
+    )
+
+
+@functools.cache
+def _prices() -> Prices:
+    """Return the known prices, read once: they take some memory."""
+    return Prices()
+
+
+def _of_cost(cost: Cost) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "cost_microusd": cost.microusd,
+        "cost_basis": cost.basis,
+        "price_source": cost.source,
+        "price_model": cost.model,
+    }
+    if (usage := cost.usage) is not None:
+        found |= {
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "tokens_cached": usage.tokens_cached,
+            "tokens_cache_write": usage.tokens_cache_write,
+            "tokens_reasoning": usage.tokens_reasoning,
+            "tokens_audio": usage.tokens_audio,
         }
     return found
 

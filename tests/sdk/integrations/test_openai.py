@@ -52,6 +52,8 @@ def test_a_call_is_a_record_signed_by_the_agent(upstream: Upstream, book: Book) 
     )
     assert (facts["tokens_in"], facts["tokens_out"], facts["choices"]) == (15, 18, 2)
     assert (facts["status_code"], facts["response_id"]) == (200, "chatcmpl-subj1")
+    assert (facts["cost_basis"], facts["price_model"]) == ("provider", "openai/gpt-5-mini")
+    assert facts["cost_microusd"] > 0
     assert facts["response_model"] == "gpt-5-mini-2025-08-07"
     assert facts["request_id"].startswith("req_")
     assert call.parts["response"] == answer("two-subjects")
@@ -91,6 +93,7 @@ def test_a_provider_that_is_away_is_on_record_without_an_answer(book: Book) -> N
     call = book.call()
     assert (call.facts["ended"], "status_code" in call.facts) == ("upstream_failed", False)
     assert call.facts["error_type"] == "ConnectError"
+    assert "cost_microusd" not in call.facts
     assert set(call.parts) == {"call", "request"}
 
 
