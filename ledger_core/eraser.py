@@ -253,8 +253,8 @@ class Eraser:
         end_s = time.monotonic() + _FILLING_S
         while True:
             self._go_on()
-            with self._database.filling() as is_ours:
-                if is_ours:
+            with self._database.filling() as is_ours, self._database.indexing() as is_mine:
+                if is_ours and is_mine:
                     self._clean_alone(orders, resumed)
                     return
             if time.monotonic() > end_s:
@@ -266,7 +266,7 @@ class Eraser:
         for order in orders:
             for parts in self._parts_of(order):
                 viewed = [x for x in parts if is_viewed(x.type, x.part)]
-                named = [(x.type, x.index) for x in viewed]
+                named = [(x.type, x.part, x.index) for x in viewed]
                 count = forget(self._database, self._views, order.ledger_id, named)
                 if count or order in resumed:  # Else nothing was ever in them.
                     types |= {x.type for x in viewed}

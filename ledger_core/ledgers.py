@@ -31,6 +31,7 @@ from ledger_core.formats.entry import NO_PREVIOUS, Entry, Header, format_entry
 from ledger_core.formats.submission import Submission, seal_json
 from ledger_core.formats.trust_policy import TrustPolicy
 from ledger_core.formats.vkey import format_vkey
+from ledger_core.indexer import Indexer
 from ledger_core.keyring import Keyring
 from ledger_core.keystore.model import KeyStore
 from ledger_core.ledger import Ledger
@@ -97,6 +98,7 @@ class Ledgers:
             key_backup_days,
             also=self.schedule.order_due,
         )
+        self.indexer = Indexer(database, self.views, self.find, self.follower.sizes)
         self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
     def start(self) -> None:
@@ -104,9 +106,11 @@ class Ledgers:
         self.views.ensure()
         self.eraser.start()
         self.follower.start()
+        self.indexer.start()
         self.clerk.start()
 
     def close(self) -> None:
+        self.indexer.close()
         self.eraser.close()
         self.clerk.close()
         self.follower.close()

@@ -27,9 +27,12 @@ from ledger_core.ledger import Ledger
 from ledger_core.policy.calls import DAY_MS, PART
 from ledger_core.policy.visibility import Standpoint
 from ledger_core.storage.call_reading import CallFilter, CallReading, Scope, SessionFilter
+from ledger_core.words import phrases
 
 _AT_ONCE = 32
 """Calls opened in one go: requests and responses are held in memory meanwhile."""
+_SPARE = 4
+"""Found so many times as many calls as are wanted: some may be hidden."""
 _NUMBER_PARTS = {name: (part,) for name, part in PART.items()}
 
 By = Literal["day", "model", "agent", "user"]
@@ -75,6 +78,7 @@ class CallReader:
         self.sight = sight
         self._database = service.database
         self._reading = CallReading(service.database, service.ledgers.views)
+        self._search = service.ledgers.views.search
 
     @property
     def ledger(self) -> Ledger | None:
@@ -151,6 +155,22 @@ class CallReader:
         after = rows[-1]["end_index"] + 1 if len(rows) == limit else max(start, covered)
         return [self.show_row(row) for row in rows], after
 
+    def search(self, query: str, limit: int) -> list[Json]:
+        """Return calls in full that have all of a query's words, the best first."""
+        if self.sight is None:
+            return []
+        wanted = phrases(query)
+        found = self._search.find(self.sight.ledger.ledger_id, wanted, limit * _SPARE)
+        scope = self._scope()
+        rows = {} if scope is None or not found else self._reading.at(scope, found)
+        kept: list[Json] = []
+        for call, entries in self.open([rows[index] for index in found if index in rows]):
+            if len(kept) == limit:
+                break
+            if all(_is_open(each) for each in entries):
+                kept.append(call)
+        return kept
+
     def covered(self) -> int:
         """Return how many entries can be read about here."""
         scope = self._scope()
@@ -164,13 +184,13 @@ class CallReader:
 
     def open(self, rows: Sequence[Json]) -> Iterator[tuple[Json, list[Seen]]]:
         """Yield calls in full, each with the entries it is made of; what is hidden is left out."""
-        assert self.sight is not None or not rows
+        requests = Requests(self._sight()) if rows else None
         for at in range(0, len(rows), _AT_ONCE):
             some = rows[at : at + _AT_ONCE]
             seen = self._see(some)
             for row in some:
                 start, end = _split(row, seen)
-                call = self._show(row, start, end)
+                call = self._show(row, start, end, requests) if requests else None
                 if call is not None:
                     yield call, [each for each in (start, end) if each is not None]
 
@@ -187,7 +207,9 @@ class CallReader:
             raise NotFoundError("no call was captured yet")
         return self.sight
 
-    def _show(self, row: Json, start: Seen | None, end: Seen | None) -> Json | None:
+    def _show(
+        self, row: Json, start: Seen | None, end: Seen | None, requests: Requests
+    ) -> Json | None:
         """Describe a call; None if what it speaks by is not for the reader."""
         speaking = end if row["end_index"] is not None else start
         if speaking is None:
@@ -196,7 +218,7 @@ class CallReader:
         if said is None and row["status"] != "erased":
             return None
         sight = self._sight()
-        content = read_content(start, end, said or {}, Requests(sight).resolve)
+        content = read_content(start, end, said or {}, requests.resolve)
         shown = describe(sight.ledger.name, row, said or {}, content)
         places = sight.find(
             {part.by for each in (start, end) if each for part in each.parts.values() if part.by}
@@ -238,6 +260,11 @@ class CallReader:
     def tools(self, since: int | None = None, until: int | None = None) -> list[Json]:
         scope = self._scope()
         return [] if scope is None else self._reading.tools(scope, since, until)
+
+
+def _is_open(seen: Seen) -> bool:
+    """Say whether nothing of an entry is hidden or gone: its words may be of any part."""
+    return all(seen.status_of(name) == "present" for name in seen.parts)
 
 
 def _split(row: Json, seen: Mapping[int, Seen]) -> tuple[Seen | None, Seen | None]:

@@ -122,6 +122,15 @@ class Database:
             yield is_ours
 
     @contextmanager
+    def indexing(self) -> Iterator[bool]:
+        """Say whether this process alone may fill the full text meanwhile.
+
+        Whoever erases holds it as well, so that nothing read before comes in behind that.
+        """
+        with telling(), self.dialect.indexing(self.views) as is_ours:
+            yield is_ours
+
+    @contextmanager
     def witnessing(self) -> Iterator[bool]:
         """Say whether this process alone may ask witnesses meanwhile.
 

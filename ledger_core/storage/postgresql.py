@@ -30,6 +30,9 @@ _WITNESSING = 7165
 """Number of the advisory lock of whoever asks witnesses."""
 
 
+_INDEXING = 7169
+"""Number of the advisory lock of whoever fills the full text."""
+
 _ERASING = 7166
 """Number of the advisory lock of whoever carries out orders to erase."""
 
@@ -49,6 +52,12 @@ class Postgresql:
     def filling(self, views: Engine) -> Iterator[bool]:
         """Say whether the caller alone may fill the views meanwhile; wait for nobody."""
         with _try_lock(views, _FILLING) as is_ours:
+            yield is_ours
+
+    @contextmanager
+    def indexing(self, views: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may fill the full text meanwhile; wait for nobody."""
+        with _try_lock(views, _INDEXING) as is_ours:
             yield is_ours
 
     @contextmanager

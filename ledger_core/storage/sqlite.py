@@ -94,6 +94,12 @@ class Sqlite:
             yield is_ours
 
     @contextmanager
+    def indexing(self, views: Engine) -> Iterator[bool]:
+        """Say whether the caller alone may fill the full text meanwhile; wait for nobody."""
+        with _try_lock(f"{views.url.database}.indexing") as is_ours:
+            yield is_ours
+
+    @contextmanager
     def witnessing(self, engine: Engine) -> Iterator[bool]:
         """Say whether the caller alone may ask witnesses meanwhile; wait for nobody."""
         with _try_lock(f"{engine.url.database}.witnessing") as is_ours:

@@ -11,6 +11,7 @@ from sqlalchemy.schema import CreateTable
 from ledger_core.policy.calls import TYPES
 from ledger_core.records import registry
 from ledger_core.records.model import RecordType
+from ledger_core.storage.call_search import SearchTables
 from ledger_core.storage.call_tables import CallTables
 
 SCHEMA = "ledgergrid_views"
@@ -54,6 +55,7 @@ class ViewTables:
         self.targets = self._table("target_view", _number("ledger_id"), target, _number("index"))
         self.types = {kind.name: self._type_table(kind) for kind in registry.ALL}
         self.of_calls = CallTables(self._table)
+        self.of_search = SearchTables(self._table, is_postgresql=schema is not None)
 
     def _type_table(self, kind: RecordType) -> Table:
         columns = [Column(name, _COLUMN_TYPES[of]) for name, of in kind.columns.items()]
@@ -110,15 +112,19 @@ class ViewTables:
             return []
         return [
             f'ALTER TABLE {table.fullname} ALTER COLUMN "{column.name}" SET STATISTICS 0'
-            for table in (*self.types.values(), self.subjects, *self.of_calls.all)
+            for table in (*self.types.values(), self.subjects, *self._made_of_calls)
             for column in table.columns
             if column.name not in KEY
         ]
 
     def made_of_payloads(self, type_name: str) -> tuple[Table, ...]:
         """Return the tables in which something of a type's payload may stand."""
-        calls = self.of_calls.all if type_name in TYPES else ()
+        calls = self._made_of_calls if type_name in TYPES else ()
         return *self.made_at_entries(type_name), *calls
+
+    @property
+    def _made_of_calls(self) -> tuple[Table, ...]:
+        return *self.of_calls.all, self.of_search.texts
 
     def made_at_entries(self, type_name: str) -> tuple[Table, ...]:
         """Return those of them that have it in rows of its own entry's index."""

@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateSchema
 from ledger_core.errors import StorageError
 from ledger_core.policy.calls import CallPart
 from ledger_core.policy.visibility import Circle
+from ledger_core.storage.call_search import CallSearch
 from ledger_core.storage.calls import CallViews
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.view_tables import SCHEMA, ViewTables
@@ -57,6 +58,7 @@ class Views:
         self._database = database
         self.tables = ViewTables(SCHEMA if database.dialect.name == "postgresql" else None)
         self.calls = CallViews(self.tables.of_calls, database.dialect)
+        self.search = CallSearch(database, self.tables.of_search, self.tables.of_calls)
 
     def version(self) -> str:
         """Return the digest of the views' definition."""
@@ -86,6 +88,7 @@ class Views:
                 return False
             self._drop_all(tx)
             self.tables.metadata.create_all(tx)
+            self.tables.of_search.make_words(tx)
             for statement in self.tables.keep_out_of_statistics():
                 tx.exec_driver_sql(statement)
             tx.execute(insert(self.tables.version).values(version=self.version()))
@@ -97,6 +100,7 @@ class Views:
             tx.exec_driver_sql(f"DROP SCHEMA {SCHEMA} CASCADE")
             tx.execute(CreateSchema(SCHEMA))
             return
+        self.tables.of_search.drop_words(tx)
         found = MetaData()
         found.reflect(tx)
         found.drop_all(tx)
@@ -110,6 +114,7 @@ class Views:
                     tx.exec_driver_sql(f"TRUNCATE {', '.join(x.fullname for x in filled)}")
                 for table in () if self.tables.metadata.schema else filled:
                     tx.execute(delete(table))
+                self.tables.of_search.empty_words(tx)
             # What was erased meanwhile must not stay in the files of what was here before.
             self._database.rewrite_views([])
 

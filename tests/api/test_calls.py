@@ -140,6 +140,24 @@ def test_sums_are_told_by_day_model_agent_user_handoff_and_tool(
     assert get(live, "/api/v1/spending", since="2026-08-02")["spending"] == []
 
 
+def test_what_was_said_is_searched_by_words_without_case_or_accents(
+    live: Live, captured: Captured
+) -> None:
+    name = captured.call("A recipe for crème brûlée?", "Take 東京都 eggs.", session_id="s")
+    captured.call("Something else", "Yes")
+    captured.settle()
+    live.service.ledgers.indexer.close()
+    live.service.ledgers.indexer._closing.clear()
+    live.service.ledgers.indexer.catch_up()
+    for query in ("CREME", "brul", "京都", '"take 東京"'):
+        assert [each["action_id"] for each in get(live, "/api/search", q=query)] == [name], query
+    assert get(live, "/api/search", q="nothing") == []
+    assert get(live, "/api/search") == []
+    with live.http("admin") as http:
+        http.delete("/api/sessions/s")
+        assert http.get("/api/search", params={"q": "creme"}).json() == []
+
+
 def test_calls_are_listed_page_by_page_with_every_filter(live: Live, captured: Captured) -> None:
     names = [captured.call("q", "a", session_id=f"s{n % 2}", user_id="u") for n in range(5)]
     captured.settle()

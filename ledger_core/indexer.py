@@ -1,0 +1,124 @@
+"""The indexer makes calls findable by what was said in them, behind the views and out of the way.
+
+It reads what the views say of calls, opens their entries, and keeps the words. While ledgers
+grow it works a third of the time at most; when they rest, it catches up. One process does it at
+a time; whoever carries out an erasure keeps it from working meanwhile, because what it opened
+before would come in behind that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ledger_core.call_text import bounded, text_of
+from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.formats.entry import parse_entry
+from ledger_core.formats.record import parse_record
+from ledger_core.ledger import Ledger
+from ledger_core.policy.calls import PART
+from ledger_core.storage.call_search import CallText
+from ledger_core.storage.database import Database
+from ledger_core.storage.store import StoredEntry
+from ledger_core.storage.views import Views
+from ledger_core.words import fold
+
+_ENTRIES = 64
+"""Entries whose calls are taken in one transaction: a fraction of a second."""
+_IDLE_S = 0.5
+_IDLE_SHARE = 20
+_REST_SHARE = 2
+"""So many times as long as it works it rests, while ledgers grow."""
+
+
+class Indexer:
+    """``find`` opens a ledger by its id; ``sizes`` tells how large each is, as last heard of."""
+
+    def __init__(
+        self,
+        database: Database,
+        views: Views,
+        find: Callable[[int], Ledger],
+        sizes: Callable[[], dict[int, int]],
+    ) -> None:
+        self._database = database
+        self._views = views
+        self._find = find
+        self._sizes = sizes
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="indexer", daemon=True)
+        self.failure: LedgerGridError | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        rest_s, before = _IDLE_S, self._sizes()
+        while not self._closing.wait(rest_s):
+            began_s = time.monotonic()
+            try:
+                worked = self.step()
+                self.failure = None
+            except LedgerGridError as error:
+                worked, self.failure = False, error
+            took_s, sizes = time.monotonic() - began_s, self._sizes()
+            if not worked:
+                rest_s = max(_IDLE_S, _IDLE_SHARE * took_s)
+            else:
+                rest_s = _REST_SHARE * took_s if sizes != before else 0
+            before = sizes
+
+    def catch_up(self) -> None:
+        """Index all that the views cover now."""
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Index some calls of each ledger; say whether there was anything to do."""
+        with self._database.indexing() as is_ours:
+            if not is_ours:
+                return False
+            done = self._views.search.all_progress()
+            filled = self._views.all_progress()
+            behind = [each for each, size in filled.items() if done.get(each, 0) < size]
+            for ledger_id in behind:
+                if self._closing.is_set():
+                    return False
+                start = done.get(ledger_id, 0)
+                self._index(ledger_id, start, min(start + _ENTRIES, filled[ledger_id]))
+            return bool(behind)
+
+    def _index(self, ledger_id: int, start: int, end: int) -> None:
+        calls = self._views.search.to_read(ledger_id, start, end)
+        texts: list[CallText] = []
+        if calls:
+            ledger = self._find(ledger_id)
+            wanted = {index for call in calls for index in call if index is not None}
+            entries = {each.index: each for each in ledger.entries(sorted(wanted))}
+            for index, end_index in calls:
+                some = [entries[x] for x in dict.fromkeys((index, end_index)) if x is not None]
+                texts.append(CallText(index, end_index, _words(some)))
+        self._views.search.fill(ledger_id, start, end, texts)
+
+
+def _words(entries: Sequence[StoredEntry]) -> list[str]:
+    """Return the words of a call; none of one that any part of was erased from."""
+    pieces: list[str] = []
+    for entry in entries:
+        if entry.gone:
+            return []
+        record = parse_record(parse_entry(entry.leaf).record)
+        parts = {name: part.data for name, part in entry.parts.items()}
+        data = parts.get(PART[record.type])
+        if data is None:
+            raise StorageError(f"entry {entry.index} says nothing of its call")
+        pieces.append(text_of(msgspec.json.decode(data), record.payload, parts))
+    return fold(bounded(pieces))
