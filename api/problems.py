@@ -87,6 +87,7 @@ RULES: Mapping[type[LedgerGridError], Rule] = {
     errors.LimitError: Rule(429, "Wait for `Retry-After`, or have the limit raised."),
     errors.AllowanceError: Rule(429, "Have the budget raised, or wait for the next day's."),
     errors.RateError: Rule(429, "Try again after `Retry-After` seconds."),
+    errors.StoppedError: Rule(403, "Wait until an operator lets calls go on."),
     errors.ReadOnlyError: Rule(503, "Reads go on; the operator finds out why, and repairs."),
     errors.StorageError: Rule(503, "Nothing was stored; try again after `Retry-After` seconds."),
     errors.OutcomeUnknownError: Rule(503, "Send the same record again: its id tells which."),

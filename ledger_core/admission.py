@@ -39,6 +39,8 @@ class Admitted(msgspec.Struct, frozen=True):
     draws: tuple[Draw, ...] = ()
     """Of records that the service makes itself: what they take from allowances."""
     rates: tuple[Rate, ...] = ()
+    may_be_stopped: bool = False
+    """It is refused while all calls are stopped."""
 
 
 def admit(submission: Submission, *origins: str) -> Admitted:

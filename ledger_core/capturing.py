@@ -75,13 +75,19 @@ class Scribe:
         media_type: str = BYTES,
         draws: tuple[Draw, ...] = (),
         rates: tuple[Rate, ...] = (),
+        *,
+        is_late: bool = False,
     ) -> Admitted:
-        """Make the start of a call. ``request``: its bytes, or a frame of them."""
+        """Make the start of a call. ``request``: its bytes, or a frame of them.
+
+        While all calls are stopped it is refused, unless ``is_late``: the call was forwarded
+        already, when the ledger could not be asked.
+        """
         parts = _Parts(LLM_START_1)
         parts.put_json("start", start)
         if request is not None:
             parts.put("request", request, media_type)
-        return self._seal(parts, (), draws, rates)
+        return self._seal(parts, (), draws, rates, may_be_stopped=not is_late)
 
     def end(
         self,
@@ -110,6 +116,8 @@ class Scribe:
         answers: tuple[bytes, ...],
         draws: tuple[Draw, ...] = (),
         rates: tuple[Rate, ...] = (),
+        *,
+        may_be_stopped: bool = False,
     ) -> Admitted:
         record_id = ids.new_record_id()
         record = Record(
@@ -134,6 +142,7 @@ class Scribe:
             answers,
             draws=draws,
             rates=rates,
+            may_be_stopped=may_be_stopped,
         )
 
 
@@ -202,8 +211,10 @@ def tidy(call: Call) -> Call:
     Text is cut and told apart by a digest, zero bytes and lone surrogates are spelled out, and a
     number that cannot be is unknown.
     """
-    fields = type(call).__struct_fields__
-    return msgspec.structs.replace(call, **{x: _fit(x, getattr(call, x)) for x in fields})
+    fit = {x: _fit(x, getattr(call, x)) for x in type(call).__struct_fields__}
+    if fit.get("cost_microusd", 0) is None:
+        fit["cost_basis"] = "unknown"
+    return msgspec.structs.replace(call, **fit)
 
 
 def _fit(name: str, value: Any) -> Any:

@@ -24,6 +24,7 @@
     ├── LimitError                an allowance is used up, and whose; nothing was stored
     │   ├── AllowanceError        … a budget
     │   └── RateError             … calls in any sixty seconds
+    ├── StoppedError              all calls are stopped, by an entry
     ├── ReadOnlyError             the ledger does not take appends now, and why
     ├── StorageError              the database refused or cannot be reached; nothing was stored
     │   └── OutcomeUnknownError   the commit broke off: stored or not, ask again by id
@@ -193,6 +194,11 @@ class RateError(LimitError):
 
     code = "rate-exceeded"
     title = "Too many calls in sixty seconds"
+
+
+class StoppedError(LedgerGridError):
+    code = "stopped"
+    title = "All calls are stopped"
 
 
 class ReadOnlyError(LedgerGridError):

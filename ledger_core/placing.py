@@ -22,6 +22,7 @@ from ledger_core.errors import (
     IntegrityError,
     LedgerGridError,
     StandingError,
+    StoppedError,
 )
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.entry import Entry, Header, format_entry, parse_entry
@@ -165,6 +166,8 @@ class Batch:
         missing = [r for r in (*each.refs, *each.named) if r not in self.known_refs]
         if missing:
             raise DanglingReferenceError(f"no entry with leaf hash {ids.format_digest(missing[0])}")
+        if each.may_be_stopped:
+            self._check_not_stopped()
         is_drawing = bool(each.draws or each.rates)
         placed = self._append_drawing(each) if is_drawing else self._append_one(each)
         while self.assembly.due:
@@ -175,6 +178,12 @@ class Batch:
                 # Half of what belongs together is worse than nothing: the batch is given up.
                 raise RuntimeError(f"{due} is due and was refused") from error
         return placed
+
+    def _check_not_stopped(self) -> None:
+        capture = self.assembly.constitution.capture
+        if capture.stopped_since is not None:
+            told = f": {capture.reason}" if capture.reason else ""
+            raise StoppedError(f"entry {capture.stopped_since} stopped all calls{told}")
 
     def _append_drawing(self, each: Admitted) -> Placed:
         """Take from allowances what a record draws: if it may, and once it has its place."""

@@ -20,8 +20,8 @@ from ledger_core.records.registry import ALL, find_type
 from ledger_core.records.rules import AMENDS, EVERY_TYPE, MutabilitySetting, Policy, hash_policy
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1
-from ledger_core.records.types.capture_limits import CAPTURE_LIMITS_1
-from ledger_core.records.types.capture_stop import CAPTURE_STOP_1
+from ledger_core.records.types.capture_limits import CAPTURE_LIMITS_1, CaptureLimits
+from ledger_core.records.types.capture_stop import CAPTURE_STOP_1, CaptureStop
 from ledger_core.records.types.charter import CHARTER_1, QUORUM_TYPES, Charter
 from ledger_core.records.types.closing import CLOSING_1
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
@@ -344,6 +344,18 @@ def _retire(constitution: Constitution, order: Retention, author: str, at: int) 
     constitution.retentions[name] = (*orders, (at, clock.parse_time(order.received_before)))
 
 
+def _limit_calls(constitution: Constitution, limits: CaptureLimits, author: str, at: int) -> None:
+    constitution.capture = replace(constitution.capture, limits=limits, limits_since=at)
+
+
+def _stop_calls(constitution: Constitution, change: CaptureStop, author: str, at: int) -> None:
+    is_stopped = constitution.capture.stopped_since is not None
+    if is_stopped == (change.action == "stop"):
+        raise StandingError(f"calls {'are stopped already' if is_stopped else 'are not stopped'}")
+    since, reason = (at, change.reason) if change.action == "stop" else (None, "")
+    constitution.capture = replace(constitution.capture, stopped_since=since, reason=reason)
+
+
 def _close(constitution: Constitution, change: Any, author: str, at: int) -> None:
     if constitution.kind != "local":
         raise StandingError("only a local ledger closes")
@@ -360,6 +372,8 @@ _CHANGES: dict[str, Callable[[Constitution, Any, str, int], None]] = {
     AUDIENCE_1.name: _set_audience,
     MUTABILITY_1.name: _set_mutability,
     RETENTION_1.name: _retire,
+    CAPTURE_LIMITS_1.name: _limit_calls,
+    CAPTURE_STOP_1.name: _stop_calls,
     CLOSING_1.name: _close,
     EPOCH_1.name: _open_epoch,
 }

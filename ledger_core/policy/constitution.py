@@ -26,6 +26,7 @@ from ledger_core.records.rules import (
     MutabilitySetting,
     Policy,
 )
+from ledger_core.records.types.capture_limits import NO_LIMITS, CaptureLimits
 from ledger_core.records.types.charter import CHARTER_1, Kind
 
 MemberStatus = Literal["admitted", "suspended", "removed"]
@@ -92,6 +93,20 @@ class Waiting:
     index: int
 
 
+@dataclass(frozen=True)
+class Capture:
+    """What stands for calls: the limits set last, and whether all calls are stopped.
+
+    Each with the index of the entry since which it does; None: nothing was ever set, calls go on.
+    """
+
+    limits: CaptureLimits = NO_LIMITS
+    limits_since: int | None = None
+    stopped_since: int | None = None
+    reason: str = ""
+    """Why they are stopped."""
+
+
 @dataclass
 class Constitution:
     """Changed by :func:`ledger_core.policy.amending.apply` only; copy it to try something out."""
@@ -117,6 +132,7 @@ class Constitution:
     """By the proposal's leaf hash."""
     bundles: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     """Open bundles with a change among them: what they join, by the bundle's leaf hash."""
+    capture: Capture = Capture()
     closed: int | None = None
 
     def copy(self) -> Constitution:

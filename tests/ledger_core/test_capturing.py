@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,22 +29,34 @@ from ledger_core.errors import (
     PayloadError,
     RateError,
     StandingError,
+    StoppedError,
     StorageError,
     TooLargeError,
 )
-from ledger_core.formats.submission import Submission
+from ledger_core.formats.submission import Submission, format_submission
+from ledger_core.ledger import Ledger
 from ledger_core.policy.allowances import Draw, Rate, Spent, day_ends_ms
-from ledger_core.pool import Pool, PreparedJob
+from ledger_core.policy.constitution import Capture
+from ledger_core.pool import Job, Pool, PreparedJob
 from ledger_core.records.targets import Parts
+from ledger_core.records.types.capture_limits import CaptureLimits
 from ledger_core.records.types.erasure import Erasure
 from ledger_core.records.types.key import Revoke
 from ledger_core.records.types.llm_call import LLM_CALL_2, LlmCall2
 from ledger_core.records.types.llm_refused import LlmRefused
 from ledger_core.records.types.llm_start import LlmStart
-from ledger_core.sequencer import Committed
+from ledger_core.sequencer import Appended, Committed
 from ledger_core.storage import allowances
 from tests.support.invariants import check_everything
-from tests.support.ledgers import START_MS, Service, appended, refused
+from tests.support.ledgers import (
+    START_MS,
+    Replica,
+    Service,
+    appended,
+    checked_receipt,
+    refused,
+    register,
+)
 
 CALL: dict[str, Any] = {
     "action_id": "call-1",
@@ -66,6 +79,11 @@ def as_submitted(each: Admitted) -> Submission:
     return Submission(each.signed, each.parts)
 
 
+def as_admitted(each: Admitted) -> Admitted:
+    """Leave out what the service asks of its own records, and of nobody else's."""
+    return msgspec.structs.replace(each, may_be_stopped=False)
+
+
 def test_what_a_scribe_makes_is_what_admission_would_have_let_in(scribe: Scribe) -> None:
     start = scribe.start(START, b"{}", "application/json")
     answers = ids.parse_digest("sha256:" + "A" * 43)
@@ -76,7 +94,7 @@ def test_what_a_scribe_makes_is_what_admission_would_have_let_in(scribe: Scribe)
         scribe.end(END),
         scribe.refused(REFUSED),
     ):
-        assert admit(as_submitted(made), scribe.ledger.origin) == made
+        assert admit(as_submitted(made), scribe.ledger.origin) == as_admitted(made)
 
 
 def test_a_calls_records_are_entries_that_prove_and_verify(
@@ -176,7 +194,7 @@ def test_what_a_provider_says_cannot_keep_an_end_off_the_record(scribe: Scribe) 
     )
     made = scribe.end(odd)
     call: LlmCall2 = made.payload["call"]
-    assert admit(as_submitted(made), scribe.ledger.origin) == made
+    assert admit(as_submitted(made), scribe.ledger.origin) == as_admitted(made)
     assert (call.stop_reason, call.response_model) == ("a\\x00b", "\\ud800")
     assert (call.tokens_in, call.tokens_out, call.choices) == (None, None, 0)
     assert len(call.tool_names) == 1_000
@@ -324,6 +342,50 @@ def test_yesterdays_budgets_are_forgotten_behind_the_next_days_calls(service: Se
     assert found == {second: Spent(7, day_ends_ms(START_MS) + 86_400_000)}
 
 
+# --- stop and limits ---------------------------------------------------------------------
+
+
+def test_a_stopped_ledger_takes_no_starts_but_ends_refusals_and_late_ones(
+    scribe: Scribe, service: Service
+) -> None:
+    ledger = scribe.ledger
+    [started] = ledger.sequence([scribe.start(START)])
+    stop = ledger.append_as_operator("capture.stop/1", b'{"action":"stop","reason":"a loop"}')
+    [outcome] = open_scribe(service.open().ledgers, "calls").ledger.sequence([scribe.start(START)])
+    assert isinstance(outcome, StoppedError)
+    assert str(outcome) == f"entry {stop.index} stopped all calls: a loop"
+    others = [
+        scribe.end(END, appended(started).leaf_hash),
+        scribe.refused(REFUSED),
+        scribe.start(START, is_late=True),
+    ]
+    assert all(appended(each).is_new for each in ledger.sequence(others))
+    assert ledger.constitution().capture.stopped_since == stop.index
+    ledger.append_as_operator("capture.stop/1", b'{"action":"resume"}')
+    appended(ledger.sequence([scribe.start(START)])[0])
+
+
+def test_a_stop_survives_a_restart(service: Service) -> None:
+    scribe = open_scribe(service.open().ledgers, "calls")
+    scribe.ledger.append_as_operator("capture.stop/1", b'{"action":"stop"}')
+    scribe = open_scribe(service.reopen().ledgers, "calls")
+    assert isinstance(scribe.ledger.sequence([scribe.start(START)])[0], StoppedError)
+    assert scribe.ledger.constitution().capture.stopped_since == 2
+
+
+def test_the_limits_in_force_are_those_of_the_newest_record(
+    service: Service, tmp_path: Path
+) -> None:
+    replica = service.open()
+    ledger = open_capture_ledger(replica.ledgers, "calls")
+    assert ledger.constitution().capture == Capture()
+    ledger.append_as_operator("capture.limits/1", b'{"rpm_total":5,"rpm_user":3}')
+    done = ledger.append_as_operator("capture.limits/1", b'{"rpm_total":7}')
+    assert ledger.constitution().capture == Capture(CaptureLimits(rpm_total=7), done.index)
+    ledger.append_as_operator("capture.stop/1", b'{"action":"stop"}')
+    check_everything(replica, ledger, tmp_path)
+
+
 # --- answered when durable --------------------------------------------------------------
 
 
@@ -380,6 +442,53 @@ def test_a_record_that_cannot_be_made_is_answered_with_why(scribe: Scribe, pool:
     [error] = told.result(30)
     assert isinstance(error, PayloadError)
     assert pool.depth == 0
+
+
+def signed_size(replica: Replica, ledger: Ledger) -> int:
+    signed = replica.memory.recall(ledger.origin)
+    return 0 if signed is None else signed.size
+
+
+def test_what_nobody_wants_a_receipt_of_is_signed_within_moments_all_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = service.open()
+    scribe = open_scribe(replica.ledgers, "calls")
+    signatures: list[int] = []
+    sign = scribe.ledger._sequencer._signer.sign
+
+    def count(size: int, root: bytes) -> bytes:
+        signatures.append(size)
+        return sign(size, root)
+
+    monkeypatch.setattr(scribe.ledger._sequencer._signer, "sign", count)
+    pool = Pool()
+    pool.start()
+    for _ in range(20):
+        wait_for(pool, scribe, scribe.start(START))
+    deadline = time.monotonic() + 30
+    while signed_size(replica, scribe.ledger) < 22 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert signed_size(replica, scribe.ledger) == 22
+    assert len(signatures) < 20
+    wait_for(pool, scribe, scribe.start(START))
+    pool.close()
+    assert signed_size(replica, scribe.ledger) == 23
+
+
+def test_whoever_wants_a_receipt_gets_it_beside_those_who_do_not(
+    scribe: Scribe, pool: Pool
+) -> None:
+    author = register(scribe.ledger)
+    answered: list[Any] = []
+    start = PreparedJob(scribe.ledger, [lambda: scribe.start(START)], answered.append)
+    pool.take([start, Job(scribe.ledger, [format_submission(author.note())], answered.append)])
+    deadline = time.monotonic() + 30
+    while len(answered) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    outcomes = sorted([each[0] for each in answered], key=lambda each: type(each).__name__)
+    assert [type(each) for each in outcomes] == [Appended, Committed]
+    checked_receipt(scribe.ledger, outcomes[0].index, outcomes[0].receipt)
 
 
 def test_a_prepared_record_waits_for_no_signature(

@@ -56,6 +56,8 @@ class CaptureLimits(
         return msgspec.structs.replace(settings, **own)
 
 
+NO_LIMITS = CaptureLimits()
+
 CAPTURE_LIMITS_1 = RecordType(
     name="capture.limits/1",
     summary="Sets what calls may cost, how many there may be, and which models may be called.",

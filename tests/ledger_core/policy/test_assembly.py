@@ -9,12 +9,14 @@ import pytest
 from ledger_core import ids
 from ledger_core.errors import StandingError
 from ledger_core.policy.assembly import replay
-from ledger_core.policy.constitution import Constitution
+from ledger_core.policy.constitution import Capture, Constitution
 from ledger_core.policy.proposals import awaits
 from ledger_core.records.rules import AudienceSetting, KeyRule, MemberRule, OutOfRule, RoleRule
 from ledger_core.records.types.agent_action import AGENT_ACTION_1
 from ledger_core.records.types.audience import AUDIENCE_1, AudienceChange
 from ledger_core.records.types.bundle import BUNDLE_1, Bundle
+from ledger_core.records.types.capture_limits import CAPTURE_LIMITS_1, CaptureLimits
+from ledger_core.records.types.capture_stop import CAPTURE_STOP_1, CaptureStop
 from ledger_core.records.types.endorsement import ENDORSEMENT_1
 from ledger_core.records.types.equivocation import EQUIVOCATION_1, Equivocation
 from ledger_core.records.types.key import KEY_1, Register, Revoke
@@ -505,3 +507,37 @@ def test_what_has_no_policy_among_independent_members_nobody_changes_alone() -> 
     alone = Log(founding())
     alone.append(AUDIENCE_1, OPERATOR, change)
     assert alone.constitution.audience_at("note/1", 2) == change.setting
+
+
+# --- calls -------------------------------------------------------------------------
+
+
+def test_under_a_policy_a_stop_and_limits_wait_until_they_are_confirmed() -> None:
+    log = Log(founding(make_policy("capture.stop/1", "capture.limits/1")))
+    limits = CaptureLimits(rpm_total=5)
+    stop = log.append(CAPTURE_STOP_1, steward("acme"), CaptureStop("stop", "a loop"))
+    bounds = log.append(CAPTURE_LIMITS_1, steward("acme"), limits)
+    assert log.constitution.capture == Capture()
+    log.endorse(stop, agent("birch"))
+    log.endorse(bounds, agent("birch"))
+    assert log.verdict(stop) == log.verdict(bounds) == "confirmed"
+    stopped, limited = (at for at, each in enumerate(log.acts) if each.kind is OUTCOME_1)
+    assert log.constitution.capture == Capture(limits, limited, stopped, "a loop")
+    again = Constitution()
+    for act in log.acts:
+        if act.index in log.assembly.constitutional:
+            replay(again, act)
+    assert again.capture == log.constitution.capture
+
+
+def test_without_a_policy_calls_are_stopped_by_an_operator_alone() -> None:
+    log = Log(founding(kind="private"))
+    with pytest.raises(StandingError, match="an operator writes it"):
+        log.append(CAPTURE_STOP_1, steward("acme"), CaptureStop("stop"))
+    log.append(CAPTURE_STOP_1, OPERATOR, CaptureStop("stop"))
+    with pytest.raises(StandingError, match="stopped already"):
+        log.append(CAPTURE_STOP_1, OPERATOR, CaptureStop("stop"))
+    log.append(CAPTURE_STOP_1, OPERATOR, CaptureStop("resume"))
+    assert log.constitution.capture == Capture()
+    with pytest.raises(StandingError, match="not stopped"):
+        log.append(CAPTURE_STOP_1, OPERATOR, CaptureStop("resume"))
