@@ -9,9 +9,9 @@ their places, one transaction at a time for each ledger; while one batch is reme
 signer and acknowledged, the next may commit.
 
 Records that the service makes itself (:class:`PreparedJob`) are made where others are admitted,
-and are answered as soon as they are durable: nobody waits for a signature it does not ask for. A batch
-of which nobody wants a receipt is not signed for itself either: within a tenth of a second the
-newest tree is, so that the signer's memory follows closely without a durable write for each call.
+and are answered as soon as they are durable: nobody waits for a signature it does not ask for. A
+batch of which nobody wants a receipt is not signed for itself either: within a tenth of a second
+the newest tree is, so that the signer's memory follows without a durable write for each call.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def test_a_problem_has_the_members_of_rfc_9457(kind: type[LedgerGridError]) -> N
     error = kind.__new__(kind, "the insides")
     error.args = ("the insides",)
     vars(error).update(stored="a", received="b", head="c", index=3, retry_after_s=1)
+    vars(error).update(label="session s", used=5, limit=4)
     problem = problems.problem_of(error)
     members = msgspec.json.decode(problem.body())
     assert {"type", "title", "status", "detail", "code"} <= set(members)
@@ -41,6 +42,10 @@ def test_a_problem_has_the_members_of_rfc_9457(kind: type[LedgerGridError]) -> N
 def test_what_one_does_next_stands_in_the_headers() -> None:
     busy = problems.problem_of(errors.BusyError("full", retry_after_s=7))
     assert busy.headers == {"Retry-After": "7"}
+    for kind in (errors.AllowanceError, errors.RateError):
+        for after_s, headers in ((60, {"Retry-After": "60"}), (None, {})):
+            spent = kind("no", label="all calls", used=5, limit=4, retry_after_s=after_s)
+            assert problems.problem_of(spent).headers == headers
     assert problems.problem_of(errors.AccessError("no")).headers == {"WWW-Authenticate": "Bearer"}
     assert problems.problem_of(errors.TooLargeError("no")).headers == {"Connection": "close"}
 
