@@ -31,6 +31,7 @@ from api.keystores import open_key_store
 from api.mcp.server import PATH as MCP_PATH
 from api.mcp.server import McpEndpoint
 from api.metrics import Metrics
+from api.proxy.app import Proxy
 from api.reporting import open_reporters
 from api.routes import (
     alerts,
@@ -99,7 +100,7 @@ class App:
         bounded = BoundedBodies(self.api, service.intake)
         hot = records.AppendRoutes(bounded, service)
         verbose = service.settings.log_level == "debug"
-        guarded = Guard(hot, service.settings)
+        guarded = Guard(Proxy(hot, service), service.settings)
         self._layers: ASGIApp = logs.Observer(guarded, service.metrics, logs_requests=verbose)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

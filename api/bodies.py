@@ -31,9 +31,14 @@ class Intake:
         self._timeout_s = timeout_s
         self.held_bytes = 0
 
-    async def read(self, scope: Scope, receive: Receive, limit: int) -> bytes:
-        """Read a whole body; whoever reads gives it back with :meth:`release`."""
-        _check_headers(scope, limit)
+    async def read(
+        self, scope: Scope, receive: Receive, limit: int, *, any_encoding: bool = False
+    ) -> bytes:
+        """Read a whole body; whoever reads gives it back with :meth:`release`.
+
+        ``any_encoding``: compressed ones too, as they are.
+        """
+        _check_headers(scope, limit, any_encoding)
         chunks: list[bytes] = []
         size = 0
         try:
@@ -66,10 +71,12 @@ class Intake:
         self.held_bytes -= size
 
 
-def _check_headers(scope: Scope, limit: int) -> None:
+def _check_headers(scope: Scope, limit: int, any_encoding: bool) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length" and not _is_at_most(value, limit):
             raise TooLargeError(f"body is larger than {limit} bytes")
+        if any_encoding:
+            continue
         if name == b"content-encoding" and value.lower() != b"identity":
             raise MalformedError("send the body without Content-Encoding")
 

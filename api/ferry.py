@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-from ledger_core.pool import Appender, Job, Pool
-from ledger_core.sequencer import Outcome
+from ledger_core.admission import Admitted
+from ledger_core.errors import LedgerGridError
+from ledger_core.pool import Appender, Job, Pool, PreparedJob
+from ledger_core.sequencer import Committed, Outcome
 
 _Waiting = asyncio.Future[list[Outcome]]
-_Result = list[Outcome] | BaseException
+_Made = list[Committed | LedgerGridError]
 
 
 class Ferry:
@@ -24,7 +27,7 @@ class Ferry:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._leaving: list[Job] = []
-        self._arrived: deque[tuple[_Waiting, _Result]] = deque()
+        self._arrived: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self._is_waking = False
 
     def submit(self, ledger: Appender, raws: Sequence[bytes]) -> _Waiting:
@@ -34,16 +37,38 @@ class Ferry:
         """
         loop = asyncio.get_running_loop()
         waiting = loop.create_future()
+        self._board(loop, Job(ledger, raws, partial(self._arrive, loop, waiting)))
+        return waiting
+
+    async def submit_made(
+        self, ledger: Appender, make: Callable[[], Admitted], size_bytes: int = 0
+    ) -> Committed | LedgerGridError:
+        """Have a record of the service's own made and appended; return once it is durable.
+
+        ``make`` runs in a thread of the pool. What it raises beyond errors of ours is raised here.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[_Made] = loop.create_future()
+        answer = partial(self._arrive, loop, waiting)
+        self._board(loop, PreparedJob(ledger, [make], answer, size_bytes))
+        try:
+            (outcome,) = await waiting
+        except LedgerGridError as error:
+            return error
+        return outcome
+
+    def _board(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
         if not self._leaving:
             loop.call_soon(self._leave)
-        self._leaving.append(Job(ledger, raws, partial(self._arrive, loop, waiting)))
-        return waiting
+        self._leaving.append(job)
 
     def _leave(self) -> None:
         jobs, self._leaving = self._leaving, []
         self._pool.take(jobs)
 
-    def _arrive(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting, result: _Result) -> None:
+    def _arrive(
+        self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[Any], result: Any
+    ) -> None:
         self._arrived.append((waiting, result))
         # The loop clears the flag before it looks: whoever still sees it set is seen.
         if not self._is_waking:

@@ -11,12 +11,15 @@ import logging
 import re
 import sys
 import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.guards import PROXIED
 from api.metrics import Metrics
 from ledger_core import ids
 from ledger_core.errors import LedgerGridError
@@ -66,10 +69,21 @@ def configure_structlog(level: str) -> None:
     )
 
 
+def _date() -> tuple[bytes, bytes]:
+    """Return the header that RFC 9110 section 6.6.1 asks for; uvicorn is told to leave it out."""
+    return (b"date", _format_date(int(time.time())))
+
+
+@lru_cache(maxsize=1)
+def _format_date(at_s: int) -> bytes:
+    return formatdate(at_s, usegmt=True).encode()
+
+
 class _Exchange:
     """One request as it goes by: passes messages on and remembers how it ended."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
         self._send = send
         self._header = (b"x-request-id", request_id.encode())
         self.status = 0
@@ -78,7 +92,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), self._header]
+            headers = message.get("headers", ())
+            # What another server answers keeps its own id, and its date if it has one.
+            if PROXIED not in self._scope:
+                message["headers"] = [_date(), *headers, self._header]
+            elif all(name.lower() != b"date" for name, _ in headers):
+                message["headers"] = [_date(), *headers]
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
         await self._send(message)
@@ -98,7 +117,7 @@ class Observer:
             return
         request_id = _request_id(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        exchange = _Exchange(send, request_id)
+        exchange = _Exchange(scope, send, request_id)
         began_s = time.perf_counter()
         try:
             await self._app(scope, receive, exchange.send)

@@ -49,6 +49,8 @@ def run(chosen: Mapping[str, Any], *, degraded: bool) -> None:
             "http": "httptools",
             "proxy_headers": False,
             "server_header": False,
+            # The proxy passes the upstream's on; the others get theirs from logs.Observer.
+            "date_header": False,
             "timeout_graceful_shutdown": settings.shutdown_s,
             **logs.uvicorn_options(),
         }

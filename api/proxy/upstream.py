@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import aiohttp
 from multidict import CIMultiDict
@@ -17,9 +19,8 @@ from yarl import URL
 
 from api.settings import Settings
 
-OPENAI, ANTHROPIC = "https://api.openai.com", "https://api.anthropic.com"
-
 _LINE_BYTES = 64 * 1024
+_HEADERS = 512
 _READ_BYTES = 128 * 1024
 _LARGE_BYTES = 256 * 1024
 """A body from here on is written in slices, so that others are served in between."""
@@ -31,26 +32,43 @@ BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """What a request or an answer may break off with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a call's path is put behind; ``host`` and ``port`` are those of ``url``."""
+
+    url: str
+    host: str
+    port: int
+
+
+def parse_base(url: str) -> Base:
+    """Read an upstream's URL; calls' paths begin with ``/v1`` themselves."""
+    trimmed = url.rstrip("/").removesuffix("/v1")
+    parts = urlsplit(trimmed)
+    return Base(
+        trimmed, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    )
+
+
+OPENAI, ANTHROPIC = parse_base("https://api.openai.com"), parse_base("https://api.anthropic.com")
+
+
 class Upstream:
     """Belongs to one event loop; its connections are made when needed and kept for a while."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pinned = trim(settings.upstream_url)
+        self._pinned = parse_base(settings.upstream_url) if settings.upstream_url else None
         self._session: aiohttp.ClientSession | None = None
 
-    def base(self, wire: str) -> str:
-        """Return where a wire format's calls go."""
-        if self._pinned:
+    def base(self, *, is_anthropics: bool) -> Base:
+        """Return where calls go that are, or are not, in one of Anthropic's wire formats."""
+        if self._pinned is not None:
             return self._pinned
-        return ANTHROPIC if wire.startswith("anthropic.") else OPENAI
+        return ANTHROPIC if is_anthropics else OPENAI
 
     async def send(
-        self,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]],
-        body: bytes,
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> Response:
         """Send a request and return its answer, of which no byte of the body was read yet."""
         if self._session is None:
@@ -74,6 +92,7 @@ class Upstream:
             skip_auto_headers=_SET_BY_AIOHTTP,
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
+            max_headers=_HEADERS,
             read_bufsize=_READ_BYTES,
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -86,8 +105,3 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def trim(url: str) -> str:
-    """Return an upstream's URL as calls' paths are put behind it, which begin with ``/v1``."""
-    return url.rstrip("/").removesuffix("/v1")

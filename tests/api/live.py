@@ -83,6 +83,7 @@ def running(settings: Settings) -> Iterator[Live]:
             port=0,
             log_config=None,
             access_log=False,
+            date_header=False,
             timeout_graceful_shutdown=2,
         )
     )

@@ -1,0 +1,75 @@
+"""What all calls of a process share: who writes them down, and which rules are in force.
+
+``rules()`` and what it returns are asked from the pool's threads, the rest belongs to the loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import anyio
+
+from api.ferry import Ferry
+from api.proxy.answers import Refusal
+from api.proxy.conversations import Conversations
+from api.proxy.copying import CopyBudget
+from api.proxy.pricing import Pricing
+from api.proxy.rules import Rules, limits_of
+from api.proxy.upstream import Upstream
+from api.service import Service
+from ledger_core.capturing import Scribe, open_scribe
+from ledger_core.errors import LedgerGridError
+
+_RULES_S = 0.5
+"""How long rules may have changed without this process having noticed."""
+
+
+class Desk:
+    """One for each process."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.ferry = Ferry(service.pool)
+        self.upstream = Upstream(service.settings)
+        self.pricing = Pricing(service.settings)
+        self.conversations = Conversations()
+        self.copies = CopyBudget(service.settings.max_bodies_bytes)
+        self._own_limits = limits_of(service.settings)
+        self._scribe: Scribe | None = None
+        self._lock = threading.Lock()
+        self._rules = Rules(self._own_limits)
+        self._rules_until_s = 0.0
+
+    async def scribe(self) -> Scribe:
+        """Return what writes calls down; the first call founds their ledger, if there is none."""
+        if self._scribe is None:
+            name = self.settings.capture_ledger
+            self._scribe = await anyio.to_thread.run_sync(open_scribe, self.service.ledgers, name)
+        return self._scribe
+
+    def rules(self, scribe: Scribe) -> Rules:
+        """Return the rules in force; blocking."""
+        if time.monotonic() < self._rules_until_s:
+            return self._rules
+        with self._lock:
+            if time.monotonic() >= self._rules_until_s:
+                capture = getattr(scribe.ledger.constitution(), "capture", None)
+                limits = capture and capture.limits
+                self._rules = Rules(
+                    self._own_limits if limits is None else limits.over(self._own_limits),
+                    capture and capture.stopped,
+                )
+                self._rules_until_s = time.monotonic() + _RULES_S
+        return self._rules
+
+    def redact(self, body: bytes, media_type: str, encoding: str) -> tuple[bytes, int]:
+        """Return what is stored of a body, and how many places were made unreadable."""
+        return body, 0
+
+
+def unavailable(error: LedgerGridError) -> Refusal:
+    """Return what becomes of a call that cannot be written down."""
+    message = f"the call cannot be put on record now ({error.code}), so it is not made"
+    return Refusal("ledger_unavailable", message, 503, retry_after_s=1)

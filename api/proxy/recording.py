@@ -1,0 +1,295 @@
+"""Writing one call down: its start, its end. Makers run in the pool's threads.
+
+Everything that takes longer than it takes to hand it over happens there: parsing, pricing,
+redacting, sealing. The event loop waits until it is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import structlog
+
+from api.feed import Ended
+from api.proxy import rules
+from api.proxy.conversations import Place
+from api.proxy.copying import Copy
+from api.proxy.desk import Desk, unavailable
+from api.proxy.drawing import Drawn, draw, refusal_of
+from api.proxy.headers import first
+from api.proxy.request import Request
+from api.proxy.upstream import Response
+from ledger_core import clock, ids
+from ledger_core.admission import Admitted
+from ledger_core.capturing import Scribe
+from ledger_core.errors import LedgerGridError, LimitError
+from ledger_core.llm.model import Answered, Asked, Usage
+from ledger_core.llm.wire import ask_for_usage, parse_request, parse_response
+from ledger_core.records.types.llm_call import Ended as EndedHow
+from ledger_core.records.types.llm_call import LlmCall2
+from ledger_core.records.types.llm_start import LlmStart
+from ledger_core.sequencer import Committed
+
+log = structlog.get_logger("ledgergrid")
+
+_REQUEST_IDS = (b"x-request-id", b"request-id")
+
+
+@dataclass
+class Outcome:
+    """What became of a call, as far as the wire shows it."""
+
+    ended: EndedHow = "complete"
+    status: int | None = None
+    first_token_ms: int | None = None
+    media_type: str = ""
+    encoding: str = ""
+    request_id: str | None = None
+    error_type: str | None = None
+    error_detail: str | None = None
+    left_out: str | None = None
+
+    def learn(self, response: Response) -> None:
+        """Take what an answer's headers say."""
+        headers = response.raw_headers
+        self.status = response.status
+        self.media_type = _text(first(headers, b"content-type")) or ""
+        self.encoding = _text(first(headers, b"content-encoding")) or ""
+        found = next((v for name in _REQUEST_IDS if (v := first(headers, name)) is not None), None)
+        self.request_id = _text(found)
+
+    def fail(self, error: Exception) -> None:
+        """Note that the answer broke off."""
+        is_late = isinstance(error, asyncio.TimeoutError)
+        self.ended = "timed_out" if is_late else "upstream_failed"
+        self.error_type = "upstream_timeout" if is_late else "upstream_broke_off"
+        self.error_detail = f"{type(error).__name__}: {error}"[:500]
+
+
+class Recording:
+    """Owned by its call. ``_make_start`` and ``_make_end`` are called by other threads, once."""
+
+    def __init__(self, desk: Desk, scribe: Scribe, request: Request) -> None:
+        self._desk = desk
+        self._scribe = scribe
+        self._request = request
+        self._asked = Asked()
+        self._drawn = Drawn((), (), ())
+        self._reserved = 0
+        self._place: Place | None = None
+        self._start: Committed | None = None
+        self._warning: str | None = None
+        self._last: tuple[LlmCall2, Answered] | None = None
+        self.onward_body = request.body
+        self.asks_for_usage = False
+
+    @property
+    def keeps_content(self) -> bool:
+        return self._desk.settings.capture_level == "full"
+
+    # --- the start ---------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Have the start committed. Raises :class:`Refusal`: then nothing may be forwarded."""
+        size = len(self._request.body) + 4096
+        outcome = await self._desk.ferry.submit_made(self._scribe.ledger, self._make_start, size)
+        if isinstance(outcome, LimitError):
+            raise refusal_of(outcome)
+        if isinstance(outcome, LedgerGridError):
+            raise unavailable(outcome)
+        self._start = outcome
+        self._warning = self._drawn.warning(outcome.used)
+        if self._place is not None:
+            self._place.settle(outcome.leaf_hash)
+
+    def _make_start(self) -> Admitted:
+        request, desk = self._request, self._desk
+        in_force = desk.rules(self._scribe)
+        in_force.check_running()
+        asked = parse_request(request.wire, request.body, request.media_type, request.encoding)
+        self._asked = asked
+        request.model = rules.find_model(asked, request.path, request.body)
+        in_force.check(request, asked)
+        reserved = desk.pricing.reserve(request, asked)
+        if reserved is None:
+            in_force.check_priced(request)
+        self._reserved = reserved or 0
+        user_id = request.identity.user_id or asked.user_id
+        self._drawn = draw(self._scribe, in_force.limits, request, user_id, self._reserved)
+        self._ask_for_usage(asked)
+        stored, media_type, redactions = self._stored_request(user_id)
+        start = LlmStart(
+            **self._identity(user_id),
+            request_bytes=len(request.body),
+            request_sha256=sha256(request.body).hexdigest(),
+            reserved_microusd=self._reserved,
+            media_type=request.media_type or None,
+            content_encoding=request.encoding or None,
+            level=desk.settings.capture_level,
+            redactions=redactions,
+        )
+        drawn = self._drawn
+        return self._scribe.start(start, stored, media_type, drawn.draws, drawn.rates)
+
+    def _ask_for_usage(self, asked: Asked) -> None:
+        request = self._request
+        if not self._desk.settings.ask_for_usage or request.wire != "openai.chat":
+            return
+        if asked.wants_usage or not asked.stream or request.encoding:
+            return
+        changed = ask_for_usage(request.body)
+        if changed is not None:
+            self.onward_body, self.asks_for_usage = changed, True
+
+    def _stored_request(self, user_id: str | None) -> tuple[bytes | None, str, int]:
+        """Return the part ``request``, its media type, and how many places were redacted."""
+        request = self._request
+        if not self.keeps_content:
+            return None, "", 0
+        body, redactions = self._desk.redact(request.body, request.media_type, request.encoding)
+        media_type = request.media_type
+        if request.identity.session_id is not None:
+            place = self._place = self._desk.conversations.place(request, user_id, body)
+            if place is not None and place.frame is not None:
+                return place.frame, place.media_type, redactions
+        return body, media_type, redactions
+
+    def _identity(self, user_id: str | None) -> dict[str, Any]:
+        request, asked, identity = self._request, self._asked, self._request.identity
+        return {
+            "action_id": request.action_id,
+            "timestamp": clock.format_time(request.began_at_ms),
+            "provider": request.provider,
+            "wire": request.wire,
+            "method": request.method,
+            "path": request.path,
+            "query": request.query.decode("ascii") or None,
+            "model_id": request.model,
+            "stream": asked.stream,
+            "session_id": request.session_id,
+            "user_id": user_id,
+            "agent_name": identity.agent_name,
+            "app_id": identity.app_id,
+            "environment": identity.environment or "development",
+            "parent_action_id": identity.parent_action_id,
+            "handoff_from": identity.handoff_from,
+            "handoff_to": identity.handoff_to,
+            "tags": identity.tags,
+            "credential": request.credential,
+            "temperature": asked.temperature,
+            "max_tokens": asked.max_tokens,
+        }
+
+    # --- the end -----------------------------------------------------------------
+
+    async def end(self, outcome: Outcome, copy: Copy | None) -> None:
+        """Have the end committed. Raises :class:`LedgerGridError` if that cannot be."""
+        size = 4096 if copy is None else copy.size + 4096
+        committed = await self._desk.ferry.submit_made(
+            self._scribe.ledger, lambda: self._make_end(outcome, copy), size
+        )
+        if isinstance(committed, LedgerGridError):
+            raise committed
+        if self._last is not None:
+            self._publish(committed.index, copy)
+
+    def _publish(self, index: int, copy: Copy | None) -> None:
+        feed = self._desk.service.feed
+        if self._last is None:
+            return
+        call, answered = self._last
+        request = self._request
+        size = len(request.body) + (copy.size if copy is not None else 0)
+        server = (request.host, request.port)
+        feed.publish(Ended(call, index, self._asked, answered, size, server))
+
+    def _make_end(self, outcome: Outcome, copy: Copy | None) -> Admitted:
+        assert self._start is not None
+        request, desk = self._request, self._desk
+        answered = self._read_answer(outcome, copy)
+        cost = desk.pricing.settle(request, self._asked, answered, outcome.status)
+        body: bytes | None = None
+        redactions = 0
+        if copy is not None and copy.is_whole and self.keeps_content:
+            body, redactions = desk.redact(copy.body(), outcome.media_type, outcome.encoding)
+        identity = self._identity(request.identity.user_id or self._asked.user_id)
+        if self._warning is not None:
+            identity["tags"] = {**request.identity.tags, "ledgergrid-warning": self._warning}
+        call = LlmCall2(
+            **identity,
+            ended=outcome.ended,
+            status_code=outcome.status,
+            latency_ms=request.passed_ms(),
+            first_token_ms=outcome.first_token_ms,
+            cost_microusd=cost.microusd,
+            cost_basis=cost.basis,
+            price_source=cost.source,
+            price_model=cost.model,
+            request_id=outcome.request_id,
+            error_type=outcome.error_type,
+            error_detail=outcome.error_detail,
+            response_bytes=None if copy is None else copy.size,
+            response_sha256=None if copy is None else copy.sha256(),
+            response_media_type=outcome.media_type or None,
+            response_encoding=outcome.encoding or None,
+            level=desk.settings.capture_level,
+            redactions=redactions,
+        )
+        call = _with_answer(call, answered, cost.usage or Usage(), outcome)
+        self._last = (call, answered)
+        draws = self._drawn.settled((cost.microusd or 0) - self._reserved)
+        return self._scribe.end(call, self._start.leaf_hash, body, outcome.media_type, draws)
+
+    def _read_answer(self, outcome: Outcome, copy: Copy | None) -> Answered:
+        if copy is None or outcome.status is None:
+            return Answered()
+        if not copy.is_whole:
+            return Answered(parse_error=f"{copy.size} bytes are more than are kept")
+        return parse_response(
+            self._request.wire, outcome.status, copy.body(), outcome.media_type, outcome.encoding
+        )
+
+    # --- what the client is told -------------------------------------------------
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that say where the call is on record."""
+        found = self._request.naming_headers()
+        start = self._start
+        if start is not None:
+            root = ids.format_digest(start.root).encode()
+            found.append((b"x-ledgergrid-entry", b"%d" % start.index))
+            found.append((b"x-ledgergrid-checkpoint", b"%d %b" % (start.size, root)))
+        if self._warning is not None:
+            found.append((b"x-ledgergrid-warning", self._warning.encode()))
+        return found
+
+
+def _with_answer(call: LlmCall2, answered: Answered, usage: Usage, outcome: Outcome) -> LlmCall2:
+    """Fill in what was read out of an answer."""
+    tools = dict.fromkeys(tool.name for tool in answered.tool_calls if tool.name is not None)
+    return msgspec.structs.replace(
+        call,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        tokens_cached=usage.tokens_cached,
+        tokens_cache_write=usage.tokens_cache_write,
+        tokens_reasoning=usage.tokens_reasoning,
+        tokens_audio=usage.tokens_audio,
+        stop_reason=answered.stop_reason,
+        response_id=answered.response_id,
+        response_model=answered.model,
+        service_tier=answered.service_tier,
+        error_type=outcome.error_type or answered.error_type,
+        error_detail=outcome.error_detail or answered.error_detail,
+        choices=len(answered.choices),
+        tool_names=tuple(tools),
+        parse_error=answered.parse_error,
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")[:500]

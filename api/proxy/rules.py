@@ -1,0 +1,148 @@
+"""What a call must pass before it goes out, but for budgets and rates, which the ledger decides.
+
+The limits in force are the newest ``capture.limits/1`` of the ledger that calls are written to,
+over the service's settings; ``capture.stop/1`` stops every call. They are looked at anew every
+half second.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+
+from api.capture_settings import CaptureSettings, listed, to_microusd
+from api.proxy.answers import Refusal
+from api.proxy.request import Request
+from ledger_core.llm.model import Asked
+from ledger_core.records.types.capture_limits import CaptureLimits
+
+_FORM_MODEL = re.compile(
+    rb'name="?model"?\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,500})', re.IGNORECASE
+)
+_DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
+_MODEL_KEY = re.compile(rb'"model"\s*:', re.IGNORECASE)
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
+
+
+def limits_of(settings: CaptureSettings) -> CaptureLimits:
+    """Return the settings as the limits that a record would set."""
+    return CaptureLimits(
+        budget_session_microusd=to_microusd(settings.budget_session),
+        budget_agent_microusd=to_microusd(settings.budget_agent),
+        budget_user_microusd=to_microusd(settings.budget_user),
+        budget_credential_microusd=to_microusd(settings.budget_credential),
+        budget_daily_microusd=to_microusd(settings.budget_daily),
+        budget_action=settings.budget_action,
+        rpm_total=settings.rate_limit_rpm,
+        rpm_session=settings.rate_limit_session_rpm,
+        rpm_agent=settings.rate_limit_agent_rpm,
+        rpm_user=settings.rate_limit_user_rpm,
+        allow_models=listed(settings.allow_models),
+        deny_models=listed(settings.deny_models),
+        allow_providers=listed(settings.allow_providers),
+        deny_providers=listed(settings.deny_providers),
+        refuse_unpriced=settings.refuse_unpriced,
+    )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The limits in force; ``stopped`` is why no call may go out, if none may."""
+
+    limits: CaptureLimits
+    stopped: str | None = None
+
+    def check_running(self) -> None:
+        if self.stopped is not None:
+            why = f": {self.stopped}" if self.stopped else ""
+            raise Refusal("stopped", f"all calls are stopped{why}", 403)
+
+    def check(self, request: Request, asked: Asked) -> None:
+        """Raise :class:`Refusal` unless the request may go where it means to go."""
+        limits, model = self.limits, request.model
+        if limits.allow_models or limits.deny_models or limits.refuse_unpriced:
+            check_clear(asked, request.body, request.media_type)
+        providers = [request.provider, request.host]
+        if model is not None and "/" in model:
+            providers.append(model.partition("/")[0])
+        self.check_lists(request.wire, model, providers)
+
+    def check_priced(self, request: Request) -> None:
+        """Raise :class:`Refusal` if a model without a known price may not be asked."""
+        if self.limits.refuse_unpriced is not True:
+            return
+        if request.model is not None or request.wire != "other":
+            model = (request.model or "no model")[:200]
+            raise Refusal("unpriced", f"the price of {model} is unknown", 403)
+
+    def check_lists(self, wire: str, model: str | None, providers: Iterable[str]) -> None:
+        """Raise :class:`Refusal` unless lists let a model through, and one who provides it."""
+        _check(
+            "provider_denied",
+            list(providers),
+            _globs(self.limits.allow_providers or ()),
+            _globs(self.limits.deny_providers or ()),
+        )
+        if model is not None:
+            allowed, denied = self.limits.allow_models or (), self.limits.deny_models or ()
+            _check("model_denied", [model], _globs(allowed), _globs(denied))
+        elif self.limits.allow_models and wire != "other":
+            raise Refusal("model_denied", "the request names no model, and only some may be", 403)
+
+
+@lru_cache(maxsize=256)
+def _globs(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(translate(each.lower())) for each in patterns)
+
+
+def _check(
+    reason: str,
+    names: list[str],
+    allowed: tuple[re.Pattern[str], ...],
+    denied: tuple[re.Pattern[str], ...],
+) -> None:
+    what = reason.partition("_")[0]
+    lowered = [name.lower() for name in names]
+    for name in lowered:
+        if any(glob.match(name) for glob in denied):
+            raise Refusal(reason, f"{what} {name[:200]} is denied", 403)
+    if allowed and not any(glob.match(name) for glob in allowed for name in lowered):
+        raise Refusal(reason, f"{what} {lowered[0][:200]} is not among those allowed", 403)
+
+
+def find_model(asked: Asked, path: str, body: bytes) -> str | None:
+    """Return the model that a request means, wherever it says so."""
+    if asked.model is not None:
+        return asked.model
+    found = _DEPLOYMENT.search(path)
+    if found is not None:
+        return found[1]
+    form = _FORM_MODEL.search(body, 0, 1_000_000)
+    return form[1].decode("utf-8", "replace") if form else None
+
+
+def check_clear(asked: Asked, body: bytes, media_type: str) -> None:
+    """Raise :class:`Refusal` if the upstream may read another model than was judged.
+
+    Parsers differ: in which of two members of one name counts, and in whether case does.
+    """
+    if asked.parse_error is not None and not media_type.startswith("multipart/"):
+        raise Refusal("model_denied", "the request cannot be read, and not every model may be", 403)
+    if _ESCAPED_LETTER.search(body) or len(_MODEL_KEY.findall(body)) > 1:
+        _check_members(body)
+
+
+def _check_members(body: bytes) -> None:
+    def pairs(members: list[tuple[str, object]]) -> list[str]:
+        return [name.lower() for name, _ in members]
+
+    try:
+        top = json.loads(body, object_pairs_hook=pairs)
+    except ValueError:
+        top = []
+    if isinstance(top, list) and top.count("model") != 1:
+        raise Refusal("model_denied", "the request names its model more than once", 403)
