@@ -106,7 +106,9 @@ def test_every_other_change_is_on_record(proxied: Proxied, method: str) -> None:
 
 def test_other_posts_are_stored_as_bytes_with_a_parse_error(proxied: Proxied) -> None:
     proxied.upstream.answer = lambda seen: [response(b"\x00\xff", headers=[("x-a", "b")])]
-    got = exchange(proxied.address, request(proxied.address, "/v1/audio/speech", b"\xfe\x00not json"))
+    got = exchange(
+        proxied.address, request(proxied.address, "/v1/audio/speech", b"\xfe\x00not json")
+    )
     assert got.body == b"\x00\xff"
     (start,), end = proxied.starts(), proxied.only_end()
     assert (start.part("request"), end.part("response")) == (b"\xfe\x00not json", b"\x00\xff")
@@ -227,7 +229,8 @@ def test_a_client_that_leaves_before_the_answer_ends_the_call_upstream(proxied: 
 ODD = [
     b'data: {"choices":[{"index":0,"delta":{"content":"a\xe2\x80\xa8b"}}],"usage":null}\n\n',
     b'data:{"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\r\n\r\n',
-    b': comment\n\nevent: x\ndata: {"choices":[{"index":0,\ndata: "delta":{"content":"\\u0000"}}]}\n\n',
+    b": comment\n\n",
+    b'event: x\ndata: {"choices":[{"index":0,\ndata: "delta":{"content":"\\u0000"}}]}\n\n',
     b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"t","type":"custom",'
     b'"custom":{"name":"run","input":"x"}}]},"finish_reason":"tool_calls"}]}\n\n',
     b"data: [DONE]\n\n",
