@@ -26,7 +26,7 @@ from ledger_core import limits
 from ledger_core.errors import SettingsError
 
 PREFIX = "LEDGERGRID_"
-COMPAT_PREFIX = "AGENTLEDGER_"
+COMPAT_PREFIXES = ("AGENTLEDGER_", "AGENTICLEDGER_")
 COMPAT_NAMES = CAPTURE_NAMES | REPORT_NAMES | {"host", "port", "api_key"}
 """Settings that are read under the other prefix too, where ours says nothing."""
 _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?")
@@ -35,12 +35,12 @@ _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[?[0-9a-f:.]+\]?")
 class _CompatSource(EnvSettingsSource):
     """Reads the variables of setups that were made for another proxy of this kind."""
 
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls, env_prefix=COMPAT_PREFIX)
+    def __init__(self, settings_cls: type[BaseSettings], prefix: str) -> None:
+        super().__init__(settings_cls, env_prefix=prefix)
 
     def __call__(self) -> dict[str, Any]:
         found = {name: value for name, value in super().__call__().items() if name in COMPAT_NAMES}
-        if url := self.env_vars.get(f"{COMPAT_PREFIX}DSN".lower()):
+        if url := self.env_vars.get(f"{self.env_prefix}DSN".lower()):
             found["database"] = url
         return found
 
@@ -227,7 +227,8 @@ class Settings(ReportSettings, CaptureSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the command line first, then our variables, then the compatible ones."""
-        return init_settings, env_settings, _CompatSource(settings_cls)
+        compatible = [_CompatSource(settings_cls, prefix) for prefix in COMPAT_PREFIXES]
+        return init_settings, env_settings, *compatible
 
     @property
     def allowed_host_names(self) -> list[str]:

@@ -8,15 +8,19 @@ import os
 import re
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 
 from api.app import create_app
-from api.guards import PROXIED, QUERY_KEY, Guard, check_exposure, name_in
+from api.guards import PROXIED, QUERY_KEY, Guard, Hosts, check_exposure, name_in
 from api.settings import Settings
 from ledger_core.errors import SettingsError
 from tests.api.live import ROUTE, Live, problem
@@ -140,6 +144,35 @@ def test_a_loopback_host_is_let_in(host: str) -> None:
 )
 def test_a_name_that_was_rebound_to_this_machine_is_not(host: str) -> None:
     assert knock(Settings(), ("Host", host), method="GET")[0] == 421
+
+
+TRICKY = st.text("localhst127.0:[]@/\\#?,% \t\x00é-_*", max_size=24).map(
+    lambda text: text.encode("latin-1")
+)
+
+
+@given(TRICKY | st.binary(max_size=40))
+def test_whatever_stands_in_host_only_a_loopback_name_is_let_in(host: bytes) -> None:
+    """Judged again by another reading of an authority: Python's own."""
+    known = Hosts(Settings()).knows_authority(host)
+    try:
+        parts = urlsplit(f"http://{host.decode('latin-1')}/")
+        name, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        assert not known
+        return
+    if known:
+        assert name == "localhost" or ip_address(name).is_loopback
+        assert parts.username is None
+        assert port is None or port >= 0
+
+
+@given(TRICKY | st.binary(max_size=40), st.sampled_from([b"localhost:8080", b"a.example"]))
+def test_whatever_stands_in_origin_only_our_own_is_let_in(origin: bytes, host: bytes) -> None:
+    hosts = Hosts(Settings(allowed_hosts="a.example"))
+    if hosts.lets_in(origin, host):
+        asked = origin.partition(b"://")[2].lower()
+        assert asked == host or name_in(asked) == "a.example"
 
 
 def test_two_hosts_are_none() -> None:

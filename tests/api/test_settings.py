@@ -38,7 +38,8 @@ def test_compatible_variables_are_read_where_ours_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AGENTLEDGER_API_KEY", "theirs")
-    monkeypatch.setenv("AGENTLEDGER_PORT", "9000")
+    monkeypatch.setenv("AGENTICLEDGER_API_KEY", "theirs, too")
+    monkeypatch.setenv("AGENTICLEDGER_PORT", "9000")
     monkeypatch.setenv("AGENTLEDGER_DATA", "/nowhere")
     settings = load_settings()
     assert (settings.api_key.get_secret_value(), settings.port) == ("theirs", 9000)
