@@ -55,12 +55,8 @@ class Desk:
             return self._rules
         with self._lock:
             if time.monotonic() >= self._rules_until_s:
-                capture = getattr(scribe.ledger.constitution(), "capture", None)
-                limits = capture and capture.limits
-                self._rules = Rules(
-                    self._own_limits if limits is None else limits.over(self._own_limits),
-                    capture and capture.stopped,
-                )
+                capture = scribe.ledger.constitution().capture
+                self._rules = Rules(capture.limits.over(self._own_limits))
                 self._rules_until_s = time.monotonic() + _RULES_S
         return self._rules
 

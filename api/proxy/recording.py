@@ -16,6 +16,7 @@ import structlog
 
 from api.feed import Ended
 from api.proxy import rules
+from api.proxy.answers import Refusal
 from api.proxy.conversations import Place
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk, unavailable
@@ -26,7 +27,7 @@ from api.proxy.upstream import Response
 from ledger_core import clock, ids
 from ledger_core.admission import Admitted
 from ledger_core.capturing import Scribe
-from ledger_core.errors import LedgerGridError, LimitError
+from ledger_core.errors import LedgerGridError, LimitError, StoppedError
 from ledger_core.llm.model import Answered, Asked, Usage
 from ledger_core.llm.wire import ask_for_usage, parse_request, parse_response
 from ledger_core.records.types.llm_call import Ended as EndedHow
@@ -99,6 +100,8 @@ class Recording:
         outcome = await self._desk.ferry.submit_made(self._scribe.ledger, self._make_start, size)
         if isinstance(outcome, LimitError):
             raise refusal_of(outcome)
+        if isinstance(outcome, StoppedError):
+            raise Refusal("stopped", str(outcome), 403)
         if isinstance(outcome, LedgerGridError):
             raise unavailable(outcome)
         self._start = outcome
@@ -109,7 +112,6 @@ class Recording:
     def _make_start(self) -> Admitted:
         request, desk = self._request, self._desk
         in_force = desk.rules(self._scribe)
-        in_force.check_running()
         asked = parse_request(request.wire, request.body, request.media_type, request.encoding)
         self._asked = asked
         request.model = rules.find_model(asked, request.path, request.body)

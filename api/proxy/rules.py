@@ -1,8 +1,8 @@
 """What a call must pass before it goes out, but for budgets and rates, which the ledger decides.
 
 The limits in force are the newest ``capture.limits/1`` of the ledger that calls are written to,
-over the service's settings; ``capture.stop/1`` stops every call. They are looked at anew every
-half second.
+over the service's settings, looked at anew every half second. What a ``capture.stop/1`` stops, the
+ledger refuses by itself.
 """
 
 from __future__ import annotations
@@ -51,15 +51,9 @@ def limits_of(settings: CaptureSettings) -> CaptureLimits:
 
 @dataclass(frozen=True)
 class Rules:
-    """The limits in force; ``stopped`` is why no call may go out, if none may."""
+    """The limits in force, and what a request must pass of them before the ledger is asked."""
 
     limits: CaptureLimits
-    stopped: str | None = None
-
-    def check_running(self) -> None:
-        if self.stopped is not None:
-            why = f": {self.stopped}" if self.stopped else ""
-            raise Refusal("stopped", f"all calls are stopped{why}", 403)
 
     def check(self, request: Request, asked: Asked) -> None:
         """Raise :class:`Refusal` unless the request may go where it means to go."""
