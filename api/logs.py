@@ -56,7 +56,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("alembic", "httpx", "httpcore", "asyncio", "mcp"):
+    for chatty in ("alembic", "httpx", "httpcore", "urllib3", "asyncio", "mcp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
