@@ -6,6 +6,7 @@ come out of requests, and anybody can make some up. The rest are ``other``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -26,6 +27,17 @@ _TOKENS = {
     "cache_write": "tokens_cache_write",
     "reasoning": "tokens_reasoning",
 }
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The counters of one provider, model and status."""
+
+    calls: Counter
+    tokens: list[tuple[str, Counter]]
+    cost: Counter
+    seconds: Histogram
+    first_token: Histogram
 
 
 class CallMetrics:
@@ -54,6 +66,8 @@ class CallMetrics:
         )  # fmt: skip
         self._spans = Counter("spans", "Spans for the collector.", ("outcome",), **mine)
         self._alerts = Counter("alerts", "Alerts raised and sent.", ("type", "outcome"), **mine)
+        # Looking labels up costs more than counting.
+        self._bound: dict[tuple[str, str, str], _Bound] = {}
         self._models: set[tuple[str, str]] = set()
         self._providers: set[str] = set()
 
@@ -63,18 +77,30 @@ class CallMetrics:
         if isinstance(call, LlmRefused):
             self._refused.labels(call.reason).inc()
             return
-        provider, model = self._name(call)
-        self._calls.labels(provider, model, _status_of(call)).inc()
-        for kind, field in _TOKENS.items():
+        named = (*self._name(call), _status_of(call))
+        bound = self._bound.get(named)
+        if bound is None:
+            bound = self._bound[named] = self._bind(*named)
+        bound.calls.inc()
+        for field, counter in bound.tokens:
             count = getattr(call, field)
             if count:
-                self._tokens.labels(provider, model, kind).inc(count)
+                counter.inc(count)
         if call.cost_microusd:
-            self._cost.labels(provider, model).inc(call.cost_microusd)
+            bound.cost.inc(call.cost_microusd)
         if call.latency_ms is not None:
-            self._seconds.labels(provider).observe(call.latency_ms / 1000)
+            bound.seconds.observe(call.latency_ms / 1000)
         if call.first_token_ms is not None and call.stream:
-            self._first_token.labels(provider).observe(call.first_token_ms / 1000)
+            bound.first_token.observe(call.first_token_ms / 1000)
+
+    def _bind(self, provider: str, model: str, status: str) -> _Bound:
+        return _Bound(
+            self._calls.labels(provider, model, status),
+            [(of, self._tokens.labels(provider, model, kind)) for kind, of in _TOKENS.items()],
+            self._cost.labels(provider, model),
+            self._seconds.labels(provider),
+            self._first_token.labels(provider),
+        )
 
     def count_unreported(self, reporter: str, count: int) -> None:
         """Count calls that a reporter (feed.py) never heard of."""
