@@ -10,6 +10,11 @@ from api.calls.reading import CallReader, read_as
 from api.mcp.tools import Arguments, Caller, Tool, in_thread
 from ledger_core.storage.call_reading import SessionFilter
 
+_SAID = frozenset(
+    {"messages", "system_prompt", "tools", "tool_calls", "tool_results", "content", "reasoning",
+     "refusal", "citations", "choices", "entries"}
+)  # fmt: skip
+"""What is left out of a call where only its facts are asked for."""
 NO_NUL = r"^[^\x00]*$"
 _Part = Annotated[str | None, Field(max_length=500, pattern=NO_NUL)]
 
@@ -73,6 +78,9 @@ class WantedSession(Arguments):
     session_id: str = Field(min_length=1, max_length=500, pattern=NO_NUL)
     limit: int = Field(default=20, ge=1, le=100, description="calls to return")
     offset: int = Field(default=0, ge=0, le=10**9, description="calls to pass over")
+    include_messages: bool = Field(
+        default=False, description="whether to return what was said too, which may be long"
+    )
 
 
 class Call(BaseModel):
@@ -119,7 +127,14 @@ def get_session(caller: Caller, wanted: WantedSession) -> SessionCalls:
     reader = _reader(caller)
     session = reader.summary(wanted.session_id)
     calls = reader.session(wanted.session_id, limit=wanted.limit, offset=wanted.offset)
-    return SessionCalls(session=Session(**session), calls=[Call(**each) for each in calls])
+    return SessionCalls(
+        session=Session(**session), calls=_calls(calls, whole=wanted.include_messages)
+    )
+
+
+def _calls(found: list[dict[str, Any]], *, whole: bool) -> list[Call]:
+    left_out = frozenset() if whole else _SAID
+    return [Call(**{k: v for k, v in each.items() if k not in left_out}) for each in found]
 
 
 class WantedCall(Arguments):
@@ -131,6 +146,33 @@ class WantedCall(Arguments):
 def explain(caller: Caller, wanted: WantedCall) -> Call:
     """Return one call in full; blocking."""
     return Call(**_reader(caller).call(wanted.action_id))
+
+
+class WantedText(Arguments):
+    """What to look for."""
+
+    query: str = Field(
+        min_length=1,
+        max_length=500,
+        pattern=NO_NUL,
+        description='words, or beginnings of words; "in quotes" as they stand',
+    )
+    limit: int = Field(default=20, ge=1, le=100, description="calls to return at most")
+    include_messages: bool = Field(
+        default=False, description="whether to return what was said too, which may be long"
+    )
+
+
+class Found(BaseModel):
+    """Calls in which all of it was said, the best matches first."""
+
+    calls: list[Call]
+
+
+def search(caller: Caller, wanted: WantedText) -> Found:
+    """Return calls by what was said in them; blocking."""
+    found = _reader(caller).search(wanted.query, wanted.limit)
+    return Found(calls=_calls(found, whole=wanted.include_messages))
 
 
 def _reader(caller: Caller) -> CallReader:
@@ -150,8 +192,8 @@ TOOLS = (
     Tool(
         "get_session",
         "Get a session",
-        "Get one session's sums and its calls in the order they began, with prompts, answers, "
-        "tools, tokens, cost and errors.",
+        "Get one session's sums and its calls in the order they began: model, tokens, cost, "
+        "errors. With `include_messages` also what was said; or use explain on one of them.",
         WantedSession,
         SessionCalls,
         in_thread(get_session),
@@ -164,5 +206,14 @@ TOOLS = (
         WantedCall,
         Call,
         in_thread(explain),
+    ),
+    Tool(
+        "search",
+        "Search calls",
+        "Find captured calls by what was asked and answered in them, in any language; case and "
+        "accents do not matter. Gives their facts; use explain on one for all of it.",
+        WantedText,
+        Found,
+        in_thread(search),
     ),
 )

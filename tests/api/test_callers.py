@@ -164,12 +164,19 @@ PATHS = (
     f"{ROUTE}/main/keys",
     "/log/main/checkpoint",
     "/witness/add-checkpoint",
+    "/explain/x",
+    "/session/x",
+    "/export/x",
+    "/v1/chat/completions",
+    "/v1/models",
+    "//v1/messages",
 )
 CREDENTIALS = (
     "authorization",
     "x-ledgergrid-api-key",
     "x-agentledger-api-key",
     "x-ledgergrid-key",
+    "api-key",
     "cookie",
     "proxy-authorization",
     "x-api-key",
@@ -189,6 +196,7 @@ def test_no_secret_is_logged_or_answered_wherever_it_stands(
         data=tmp_path / "data",
         api_key=SecretStr(SECRET),
         api_key_in_query=in_query,
+        upstream_url="http://127.0.0.1:1",
         log_level="debug",
     )
     with running(settings) as live, live.http() as http:
@@ -202,6 +210,11 @@ def test_no_secret_is_logged_or_answered_wherever_it_stands(
 
 
 def _send_secrets(http: httpx.Client) -> Iterator[httpx.Response]:
+    # One that is let through, to an upstream that does not answer.
+    known = {"x-ledgergrid-api-key": SECRET, "authorization": f"Bearer {CANARY}"}
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": CANARY}]}
+    yield http.post("/v1/chat/completions", headers=known, json=body)
+    yield http.post(f"/v1/messages?key={CANARY}", headers={**known, "x-api-key": CANARY}, json=body)
     for path in PATHS:
         mark = "&" if "?" in path else "?"
         for secret in (CANARY, SECRET):

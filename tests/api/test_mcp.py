@@ -29,7 +29,8 @@ from tests.api.live import ROUTE, Author, Live, running
 
 SECRET = "a-long-random-secret-of-the-operator"
 TOOLS = {
-    "list_sessions", "get_session", "explain", "verify_entry", "get_receipt", "append_record"
+    "list_sessions", "get_session", "explain", "search",
+    "verify_entry", "get_receipt", "append_record",
 }  # fmt: skip
 
 
@@ -108,6 +109,15 @@ async def look_at_calls(client: Client) -> None:
     assert session["total_cost_usd"] == 0.0045
     found = await done(client, "get_session", {"session_id": "trip", "limit": 2})
     assert [each["action_id"] for each in found["calls"]] == ["call-1", "call-2"]
+    assert found["calls"][0]["messages"] is None
+    wanted = {"session_id": "trip", "offset": 2, "include_messages": True}
+    found = await done(client, "get_session", wanted)
+    assert [each["messages"][-1]["content"] for each in found["calls"]] == ["Thanks."]
+    found = await find(client, {"query": "zurich how"})
+    assert [each["action_id"] for each in found["calls"]] == ["call-1"]
+    assert found["calls"][0]["content"] is None
+    found = await done(client, "search", {"query": "ZÜRI", "include_messages": True, "limit": 1})
+    assert found["calls"][0]["content"] == "answer 0"
     call = await done(client, "explain", {"action_id": "call-1"})
     assert call["messages"][-1]["content"] == "How is Zürich?"
     assert (call["content"], call["tool_calls"][0]["name"]) == ("answer 0", "weather")
@@ -115,6 +125,17 @@ async def look_at_calls(client: Client) -> None:
     verified = await done(client, "verify_entry", {"index": call["end_index"]})
     assert verified["type"] == "llm.call/2"
     assert verified["verified"]
+
+
+async def find(client: Client, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Search until something is found: a fresh call is found a moment after it ended."""
+    found = await done(client, "search", wanted)
+    for _ in range(300):
+        if found["calls"]:
+            break
+        await anyio.sleep(0.1)
+        found = await done(client, "search", wanted)
+    return found
 
 
 async def done(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -232,6 +253,7 @@ def test_calls_are_for_whoever_sees_their_ledger(keyed: Live) -> None:
                 ("list_sessions", {}),
                 ("get_session", {"session_id": "trip"}),
                 ("explain", {"action_id": "call-1"}),
+                ("search", {"query": "answer"}),
             ):
                 assert (await refused(client, name, arguments))["code"] == "not-found"
         async with over_http(keyed, keyed.tokens["reader"]) as client:
@@ -257,7 +279,9 @@ def test_an_answer_is_no_longer_than_a_model_can_read(embedded: Live) -> None:
 
     async def run() -> None:
         async with over_http(embedded) as client:
-            answer = await client.call_tool("get_session", {"session_id": "long"})
+            answer = await client.call_tool(
+                "get_session", {"session_id": "long", "include_messages": True}
+            )
             assert not answer.is_error
             assert len(answer.content[0].text.encode()) <= ANSWER_BYTES  # type: ignore[union-attr]
             calls = answer.structured_content["calls"]
@@ -286,6 +310,7 @@ def test_a_mistake_is_an_answer_that_names_it_and_repeats_no_value(embedded: Liv
         ("list_sessions", {"q": "s3cret\x00"}, "malformed"),
         ("get_session", {"session_id": "s3cret"}, "not-found"),
         ("explain", {"action_id": "s3cret"}, "not-found"),
+        ("search", {"query": ""}, "malformed"),
         ("explain", {"action_id": "s3cret" * 100}, "malformed"),
         ("no_such_tool", {}, "not-found"),
     ]
