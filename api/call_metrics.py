@@ -75,7 +75,7 @@ class CallMetrics:
         """Count a call that ended or was refused."""
         call = ended.call
         if isinstance(call, LlmRefused):
-            self._refused.labels(call.reason).inc()
+            self._refused.labels(call.reason).inc(call.calls)
             return
         named = (*self._name(call), _status_of(call))
         bound = self._bound.get(named)

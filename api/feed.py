@@ -35,7 +35,7 @@ class Ended:
     ``asked`` and ``answered`` are what was read out of request and response, where anything
     could be; ``content_bytes`` is how large these two were. ``server`` is the provider's host
     and port, if it was asked at all. ``over_budget`` names budgets that were used up where the
-    call was let through all the same: whose, used and limit in micro-USD.
+    call was let through all the same: which, used and limit in micro-USD.
     """
 
     call: LlmCall2 | LlmRefused

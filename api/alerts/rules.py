@@ -23,6 +23,13 @@ _LEAST_CALLS = 10
 """Of fewer calls no share is taken: the first one to fail would be all of them."""
 _REMEMBERED = 10_000
 _MICROUSD = 1_000_000
+_WHOSE = {
+    "session": "session_id",
+    "agent": "agent_name",
+    "user": "user_id",
+    "credential": "credential",
+}
+"""Which budget is whose; that of the day is everybody's."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,13 @@ class Rules:
             yield self._over_budget(call, call.scope or "", call.used or 0, call.limit or 0, now_ms)
 
     def _over_budget(
-        self, call: LlmCall2 | LlmRefused, scope: str, used: int, limit: int, now_ms: int
+        self, call: LlmCall2 | LlmRefused, budget: str, used: int, limit: int, now_ms: int
     ) -> Raised:
-        whose = f" of {scope}" if scope else ""
-        message = f"The budget{whose} is used up: {_dollars(used)} of {_dollars(limit)}."
+        # Whose budget it is may be a person's name: it parts the alerts, and is not told in them.
+        message = f"A budget ({budget}) is used up: {_dollars(used)} of {_dollars(limit)}."
         alert = _alert("budget_exceeded", message, used, limit, now_ms, call)
-        return Raised(alert, scope, now_ms - now_ms % DAY_MS)
+        whose = getattr(call, _WHOSE[budget]) if budget in _WHOSE else None
+        return Raised(alert, f"{budget} {whose or ''}", now_ms - now_ms % DAY_MS)
 
     def _about(self, call: LlmCall2, alert: Alert) -> Raised:
         scope = f"agent {call.agent_name}" if call.agent_name else f"session {call.session_id}"

@@ -36,13 +36,17 @@ class Drawn:
             Draw(each.key, by_microusd, None, each.label, each.until_ms) for each in self.draws
         )
 
-    def warning(self, used: Sequence[int]) -> str | None:
-        """Say which limits were used up before, of those that only warn."""
-        over = [
-            draw.label
+    def over(self, used: Sequence[int]) -> tuple[tuple[str, int, int], ...]:
+        """Return the limits that were used up before, of those that only warn: used, and limit."""
+        return tuple(
+            (draw.label, before, limit)
             for draw, limit, before in zip(self.draws, self.limits, used, strict=True)
             if limit is not None and before >= limit
-        ]
+        )
+
+    def warning(self, used: Sequence[int]) -> str | None:
+        """Say which limits were used up before, of those that only warn."""
+        over = [label for label, _, _ in self.over(used)]
         return f"budget exceeded: {', '.join(over)}" if over else None
 
 

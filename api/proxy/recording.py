@@ -84,6 +84,7 @@ class Recording:
         self._place: Place | None = None
         self._start: Committed | None = None
         self._warning: str | None = None
+        self._over_budget: tuple[tuple[str, int, int], ...] = ()
         self._last: tuple[LlmCall2, Answered] | None = None
         self.onward_body = request.body
         self.asks_for_usage = False
@@ -106,6 +107,7 @@ class Recording:
             raise unavailable(outcome)
         self._start = outcome
         self._warning = self._drawn.warning(outcome.used)
+        self._over_budget = self._drawn.over(outcome.used)
         if self._place is not None:
             self._place.settle(outcome.leaf_hash)
 
@@ -207,7 +209,7 @@ class Recording:
         request = self._request
         size = len(request.body) + (copy.size if copy is not None else 0)
         server = (request.host, request.port)
-        feed.publish(Ended(call, index, self._asked, answered, size, server))
+        feed.publish(Ended(call, index, self._asked, answered, size, server, self._over_budget))
 
     def _make_end(self, outcome: Outcome, copy: Copy | None) -> Admitted:
         assert self._start is not None

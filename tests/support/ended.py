@@ -56,7 +56,7 @@ def make_refusal(**fields: Any) -> LlmRefused:
         "status_code": 429,
         "limit": 1_000_000,
         "used": 1_000_100,
-        "scope": "session s-1",
+        "scope": "session",
     }
     return LlmRefused(**(usual | fields))
 

@@ -111,16 +111,21 @@ def test_a_budget_that_refuses_is_told_once_a_day_and_budget() -> None:
     refused = Ended(make_refusal(), 1)
     (raised,) = rules.judge(refused, NOW_MS)
     assert (raised.alert.type, raised.alert.value) == ("budget_exceeded", 1_000_100)
-    assert raised.alert.message.startswith("The budget of session s-1 is used up")
+    assert raised.alert.message == "A budget (session) is used up: $1.0001 of $1.0000."
     assert rules.judge(refused, NOW_MS + 3_600_000) == []
-    other = Ended(make_refusal(scope="day"), 2)
-    assert len(rules.judge(other, NOW_MS)) == 1
+    for other in ({"session_id": "s-2"}, {"scope": "daily"}, {"scope": "user", "user_id": "eve"}):
+        assert len(rules.judge(Ended(make_refusal(**other), 2), NOW_MS)) == 1
     assert len(rules.judge(refused, NOW_MS + DAY_MS)) == 1
 
 
+def test_the_name_of_a_person_stands_in_no_message() -> None:
+    refused = Ended(make_refusal(scope="user", user_id="eve@example.org"), 1)
+    (raised,) = Rules(ALL).judge(refused, NOW_MS)
+    assert "eve" not in str(raised.alert)
+
+
 def test_a_budget_that_only_warns_is_told_too() -> None:
-    ended = make_ended()
-    over = Ended(ended.call, 1, over_budget=(("agent planner", 7_000_000, 5_000_000),))
+    over = Ended(make_ended().call, 1, over_budget=(("agent", 7_000_000, 5_000_000),))
     (raised,) = Rules(ALL).judge(over, NOW_MS)
     assert (raised.alert.type, raised.alert.threshold) == ("budget_exceeded", 5_000_000)
 
