@@ -134,7 +134,7 @@ def test_rates_are_of_any_sixty_seconds(proxying_with: Proxying) -> None:
         ({"deny_providers": "anthropic"}, "anthropic/claude-x", "provider_denied"),
         ({"refuse_unpriced": True}, "a-model-of-ours", "unpriced"),
         ({"refuse_unpriced": True}, "gpt-4o", None),
-        ({"refuse_unpriced": True, "pricing": '{"a-model-of-ours": [1, 2]}'}, "a-model-of-ours", None),
+        ({"refuse_unpriced": True, "pricing": '{"ours-1": [1, 2]}'}, "ours-1", None),
     ],
 )  # fmt: skip
 def test_lists_say_which_models_may_be_asked(
