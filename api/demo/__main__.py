@@ -1,7 +1,8 @@
 """The story: a fresh service, an agent at work, receipts, an archive, an auditor, a forger.
 
 The second act, of organisations that do not trust each other, is in consortium.py; the third,
-of what is corrected and what is forgotten, in change.py.
+of what is corrected and what is forgotten, in change.py; the fourth, of agents whose calls go
+through the proxy, in capture.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from api.demo import change, consortium, exchanges, forger, service
+from api.demo import capture, change, consortium, exchanges, forger, service
 from api.demo.service import Service
 from api.demo.telling import check_offline, expect, say, step
 from ledger_core.clock import format_time, now_ms
@@ -31,6 +32,7 @@ def main() -> int:
         with consortium.witnessed(parties) as running:
             consortium.tell(running, parties)
             change.tell(running, parties)
+            capture.tell(folder / "capture")
             if sys.stdin.isatty() and sys.stdout.isatty():
                 _linger(running)
     finally:

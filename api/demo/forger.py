@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,13 @@ def compare_bodies(archive: Path, recorded: Iterable[Mapping[str, Any]]) -> int:
     if found != expected:
         raise SystemExit("a body in the archive is not the one that was recorded")
     return len(found)
+
+
+def bodies(archive: Path, name: str | None = None) -> Iterator[bytes]:
+    """Yield what stands in an archive's payload parts, or in those of one name."""
+    for frame in _frames(archive):
+        if frame.part is not None and name in (None, frame.name):
+            yield frame.part.data
 
 
 def change_one_byte(archive: Path, forged: Path) -> str:

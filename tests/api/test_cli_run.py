@@ -65,6 +65,22 @@ def test_the_commands_sdks_are_pointed_at_a_service_started_for_it(shell: Shell)
     assert (shell.folder / "data").is_dir()
 
 
+def test_every_call_is_on_record_and_the_exit_code_is_the_commands(
+    shell: Shell, upstream: Upstream
+) -> None:
+    done = run(
+        shell,
+        *("--session", "s-1", "--data", "d", "--", sys.executable, "-c", AGENT),
+        LEDGERGRID_UPSTREAM_URL=upstream.url,
+        OPENAI_API_KEY="sk-1",
+        ANTHROPIC_API_KEY="sk-2",
+    )
+    assert done.returncode == 7, done.stderr
+    assert upstream.count == 2
+    assert "session s-1: 2 calls" in done.stderr
+    assert "ledgergrid serve --data d" in done.stderr
+
+
 def test_signals_reach_the_command_and_its_end_is_told(shell: Shell) -> None:
     code = (
         "import signal, sys, time\n"

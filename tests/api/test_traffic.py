@@ -75,3 +75,4 @@ def test_the_demo_tells_its_story_to_the_end(
     assert "The change was found" in told
     assert "VERIFIED. L2" in told
     assert "whoever says otherwise is caught" in told
+    assert "byte for byte, streams and all" in told
