@@ -113,3 +113,7 @@ LLM_CODINGS: Final = 4
 """Content codings, one upon the other."""
 FRAME_DEPTH: Final = 32
 """Stored requests that have to be read for one that is stored as a difference."""
+PATTERNS: Final = 100
+PATTERN_CHARS: Final = 500
+PATTERN_STEPS: Final = 10_000
+"""What a redactor's own pattern may try at one place of a text."""
