@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 @dataclass
 class Receiver:
-    """What came in. ``status`` is answered; ``hang`` says how long it takes to answer."""
+    """What came in. ``status`` is answered, 0: the connection breaks off, after ``hang_s``."""
 
     url: str = ""
     status: int = 200
@@ -69,6 +69,9 @@ def receiving() -> Iterator[Receiver]:
             receiver.requests += 1
             if receiver.hang_s:
                 time.sleep(receiver.hang_s)
+            if receiver.status == 0:
+                self.close_connection = True
+                return
             if receiver.status == 200:
                 assert self.path == "/v1/traces"
                 assert self.headers["Content-Type"] == "application/x-protobuf"

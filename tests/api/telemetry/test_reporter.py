@@ -130,9 +130,10 @@ def test_a_receiver_that_hangs_costs_spans_and_no_publisher_waits() -> None:
     assert lost >= 20_000 - 512
 
 
-def test_spans_after_a_receiver_came_back_arrive() -> None:
+@pytest.mark.parametrize("status", [503, 400, 0])
+def test_spans_after_a_receiver_came_back_arrive(status: int) -> None:
     with receiving() as receiver, reporting(receiver.url, timeout_s=0.3) as made:
-        receiver.status = 503
+        receiver.status = status
         made.feed.publish(make_ended(action_id="lost"))
         end_s = time.monotonic() + 5
         while not made.counts["failed"] and time.monotonic() < end_s:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, openai_attributes
@@ -349,3 +351,28 @@ def test_long_conversations_are_cut_and_the_newest_messages_stay() -> None:
 def test_messages_of_no_known_form_do_not_stop_a_span(message: Any) -> None:
     ended = Ended(make_call(), 1, Asked(messages=[message]), None)
     assert isinstance(parse(read_content(ended), "gen_ai.input.messages"), list)
+
+
+KEYS = st.sampled_from(
+    ["type", "role", "content", "text", "tool_calls", "function", "custom", "name", "arguments",
+     "source", "url", "image_url", "id", "input", "output", "thinking", "call_id", "summary"]
+)  # fmt: skip
+KINDS = st.sampled_from(["text", "image", "tool_use", "tool_result", "function_call", "thinking"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | KINDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(messages=st.lists(JSON, max_size=5), tools=st.lists(JSON, max_size=3))
+def test_whatever_was_asked_makes_bounded_json(messages: list[Any], tools: list[Any]) -> None:
+    found = read_content(Ended(make_call(), 1, Asked(messages=messages, tools=tools), None))
+    for value in found.values():
+        if isinstance(value, str):
+            parsed = msgspec.json.decode(value)
+            assert len(value) <= ATTRIBUTE_CHARS
+            assert all(isinstance(each, dict) for each in parsed)
+    for message in parse(found, "gen_ai.input.messages") if messages else []:
+        assert isinstance(message["role"], str)
+        assert all(isinstance(part["type"], str) for part in message["parts"])
