@@ -12,6 +12,7 @@ import typer
 
 from api.commands import (
     backups,
+    capture,
     changes,
     doctor,
     effects,
@@ -65,6 +66,7 @@ app.command()(effects.effect)
 app.command()(effects.subject)
 app.command()(effects.changes)
 app.add_typer(mutability.app, name="mutability")
+app.add_typer(capture.app, name="capture")
 app.add_typer(retention.app, name="retention")
 app.command("erase-subject")(subjects.erase_subject)
 app.add_typer(subjects.app, name="certificate")
