@@ -7,6 +7,7 @@ With several workers each process writes its numbers to files in ``PROMETHEUS_MU
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,9 @@ class LedgerNumbers:
     size: int
     witnessed: int | None = None
     not_witnessed_s: float = 0.0
+
+
+_OF_CALLS = re.compile(r"ledgergrid_(calls?|spans|alerts)(_|$)")
 
 
 class Metrics:
@@ -98,15 +102,39 @@ class Metrics:
     def close_stream(self) -> None:
         self._streams.dec()
 
-    def expose(self, ledgers: Sequence[LedgerNumbers]) -> bytes:
-        """Format everything as text; ``ledgers`` are those that the asker may see."""
+    def expose(self, ledgers: Sequence[LedgerNumbers], *, with_calls: bool) -> bytes:
+        """Format everything as text; ``ledgers`` are those that the asker may see.
+
+        ``with_calls``: with what was counted of calls, which tells models and what they cost.
+        """
         registry = self._registry
         if MULTIPROCESS_DIR in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         shown = CollectorRegistry()
         shown.register(_Ledgers(ledgers[:LEDGERS]))
+        if not with_calls:
+            registry = _without_calls(registry)
         return generate_latest(registry) + generate_latest(shown)
+
+
+def _without_calls(registry: CollectorRegistry) -> CollectorRegistry:
+    kept = CollectorRegistry()
+    kept.register(_Families(each for each in registry.collect() if not _OF_CALLS.match(each.name)))
+    return kept
+
+
+class _Families(Collector):
+    """Metrics that were collected already; given out once."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 class _Ledgers(Collector):

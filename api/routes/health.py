@@ -12,7 +12,7 @@ from api.routes.ledgers import find_visible
 from api.routes.parameters import StrictQuery, bearer
 from api.service import Service, ServiceOf
 from ledger_core.clock import now_ms
-from ledger_core.errors import LedgerGridError
+from ledger_core.errors import AccessError, LedgerGridError, NotFoundError
 from ledger_core.ledger import Ledger
 
 router = APIRouter(tags=["health"], dependencies=[StrictQuery])
@@ -74,11 +74,24 @@ def find_problems(service: Service) -> list[str]:
     },
 )
 def metrics(service: ServiceOf, request: Request) -> Response:
-    """Show what Prometheus reads; of ledgers only those that whoever asks may see."""
+    """Show what Prometheus reads; of ledgers, and of calls, only what whoever asks may see."""
     actor = actors.find_actor(service, request)
     ledgers = find_visible(service, actor, "", LEDGERS)
     numbers = [_numbers(ledger) for ledger in ledgers]
-    return Response(service.metrics.expose(numbers), media_type=CONTENT_TYPE_LATEST)
+    text = service.metrics.expose(numbers, with_calls=_sees_calls(service, request))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _sees_calls(service: Service, request: Request) -> bool:
+    try:
+        caller = actors.find_caller(service, request)
+    except AccessError:
+        return False
+    name = service.settings.capture_ledger
+    try:
+        return caller.sees(service.ledgers.get(name))
+    except NotFoundError:  # Not one call has been captured yet.
+        return caller.ledger in (None, name)
 
 
 def _numbers(ledger: Ledger) -> LedgerNumbers:

@@ -23,6 +23,7 @@ from api.settings import Settings
 from ledger_core.errors import AccessError, ForbiddenError
 from ledger_core.policy.visibility import NOBODY, OPERATOR
 from tests.api.live import ROUTE, Live, problem, running
+from tests.support.ended import make_ended
 
 SECRET = "a-long-random-secret-of-the-operator"
 
@@ -129,6 +130,24 @@ def test_the_key_counts_in_the_query_only_where_the_guard_took_it_out(keyed: Liv
     with pytest.raises(AccessError):
         find_caller(keyed.service, asking({}, query_string=f"api_key={SECRET}".encode()))
     assert find_caller(keyed.service, asking({}, **{QUERY_KEY: SECRET})).reads_all
+
+
+def test_what_was_counted_of_calls_is_for_whoever_may_read_calls(keyed: Live) -> None:
+    keyed.service.metrics.calls.count(make_ended())
+    bound = keyed.token("reader", "main")
+    sees = {"": False, bound: False, keyed.tokens["reader"]: True, SECRET: True}
+    for secret, shown in sees.items():
+        with keyed.http(token=secret) as http:
+            text = http.get("/metrics").text
+        assert "ledgergrid_http_requests_total" in text
+        for told in ("gpt-5", "ledgergrid_call_cost", "ledgergrid_calls_total"):
+            assert (told in text) is shown, (secret, told)
+
+
+def test_without_a_key_this_machine_reads_what_was_counted_of_calls(embedded: Live) -> None:
+    embedded.service.metrics.calls.count(make_ended())
+    with embedded.http() as http:
+        assert "ledgergrid_call_cost" in http.get("/metrics").text
 
 
 # --- no secrets in logs ----------------------------------------------------------
