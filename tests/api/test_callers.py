@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +72,41 @@ def test_the_key_is_a_bearer_for_the_whole_api_but_only_reads_the_calls(keyed: L
         assert problem(http.get(f"{ROUTE}/main")) == (404, "not-found")
         assert [each["name"] for each in http.get(ROUTE).json()["ledgers"]] == ["calls"]
         assert problem(http.post(ROUTE, json={"name": "mine"})) == (403, "forbidden")
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/v1/ledgers": {"name": "mine"},
+    "/api/v1/capture/stop": {"reason": "x"},
+    "/api/v1/capture/resume": {"reason": "x"},
+}
+SIGNED = ("/records", "/records:batch", "/witness/add-checkpoint")
+
+
+@pytest.mark.parametrize("secret", [SECRET, ""])
+def test_neither_the_key_nor_nobody_changes_anything_without_a_signature(
+    tmp_path: Path, secret: str
+) -> None:
+    """Whatever operation there is: a new one that forgets to ask is found here."""
+    key = SecretStr(secret)
+    with running(Settings(data=tmp_path / "data", api_key=key)) as live:
+        calls = live.service.ledgers.create("calls")
+        before = calls.size(), live.main.size(), live.service.ledgers.names()
+        found = live.app.api.openapi()["paths"]
+        changing = [
+            (method.upper(), path)
+            for path, methods in found.items()
+            for method in methods.keys() & {"post", "put", "patch", "delete"}
+            if not path.endswith(SIGNED)
+        ]
+        assert len(changing) >= 8
+        with live.http(token=secret) as http:
+            for method, path in changing:
+                place = re.sub(r"\{[a-z_]+\}", "calls", path)
+                answer = http.request(method, place, json=BODIES.get(path, {}))
+                assert answer.status_code in (400, 401, 403, 404), (method, path, answer.text)
+                if path in BODIES or "requestBody" not in found[path][method.lower()]:
+                    assert answer.status_code in (401, 403), (method, path, answer.text)
+        assert (calls.size(), live.main.size(), live.service.ledgers.names()) == before
 
 
 @pytest.mark.parametrize(
