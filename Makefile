@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 CODE   := ledger_core api verifier migrations sdk tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench bench-proxy campaign conformance pins zipapp clean
+.PHONY: help demo serve test lint format bench bench-proxy bench-day campaign conformance pins zipapp clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -46,6 +46,9 @@ bench: $(READY)  ## measure, and compare with the targets
 
 bench-proxy: $(READY)  ## measure the proxy beside a bare one and beside agentic-ledger
 	$(BIN)/python -m tests.bench.proxy
+
+bench-day: $(READY)  ## live through a busy day in minutes: 200,000 calls, memory, search
+	$(BIN)/python -m tests.bench.day
 
 campaign: $(READY)  ## the slow tests: crashes, power cuts, long random histories
 	$(BIN)/pytest -m campaign -p no:randomly tests/campaign

@@ -187,11 +187,11 @@ def measure(start: Start, folder: Path, quick: Upstream, slow: Upstream, sizes: 
     for part, before in (("calls", quick), ("streams", slow)):
         (folder / part).mkdir()
         with start(before, folder / part) as subject:
-            _load(found, subject, 8, _WARM_UP, sizes.seconds, "plain", "warm")
+            load(found, subject, 8, _WARM_UP, sizes.seconds, "plain", "warm")
             if part == "calls":
                 _measure_calls(found, subject, sizes)
             else:
-                streams = _load(found, subject, 1, sizes.streams, 60, "stream", "stream")
+                streams = load(found, subject, 1, sizes.streams, 60, "stream", "stream")
                 found.first_ms = streams["first_p50_ms"]
     return found
 
@@ -199,7 +199,7 @@ def measure(start: Start, folder: Path, quick: Upstream, slow: Upstream, sizes: 
 def _measure_calls(found: Measured, subject: Subject, sizes: Sizes) -> None:
     for clients in CLIENTS:
         disk, cpu_s = _disk(subject), processes.cpu_s(subject.pid) if subject.pid else 0.0
-        result = _load(
+        result = load(
             found, subject, clients, sizes.calls, sizes.seconds, "plain", f"run-{clients}"
         )
         found.loads[clients] = result
@@ -209,7 +209,7 @@ def _measure_calls(found: Measured, subject: Subject, sizes: Sizes) -> None:
             if disk is not None:
                 found.call_bytes = ((_disk(subject) or 0) - disk) / result["calls"]
     disk = _disk(subject)
-    talk = _load(found, subject, 1, TURNS, 60, "talk", "talk")
+    talk = load(found, subject, 1, TURNS, 60, "talk", "talk")
     found.sent_talk_bytes = talk["sent_bytes"]
     if disk is not None:
         found.talk_bytes = (_disk(subject) or 0) - disk
@@ -223,7 +223,7 @@ def _disk(subject: Subject) -> int | None:
     return subject.disk_bytes()
 
 
-def _load(
+def load(
     found: Measured,
     subject: Subject,
     clients: int,
