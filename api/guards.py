@@ -50,7 +50,7 @@ PROXY_PREFIX = "/v1/"
 _OWN_APIS = ("/api/", "/mcp")
 _LOG_FILES = "/log/"
 _READ_FROM_EVERYWHERE = (_LOG_FILES, "/api/v1/ledgers", "/witness/", "/healthz", "/readyz")
-_NO_PAGES = ("/api/", "/export/", "/metrics", PROXY_PREFIX)
+_NO_PAGES = ("/api/", "/metrics", PROXY_PREFIX)
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _JSON = re.compile(
     rb"application/(?:json|x-ndjson|[a-z0-9.-]+\+json)[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL

@@ -248,7 +248,7 @@ VISIT = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"))
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_a_page_of_another_origin_makes_us_do_no_work(site: str) -> None:
-    """An export is a record too: an image of a stranger's page must not make one."""
+    """An export reads a whole session: an image of a stranger's page must not cause one."""
     headers = [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")]
     for path in ("/export/s-1", "/api/sessions", "/session/s-1", "/", "/v1/models", "/metrics"):
         assert knock(Settings(), *headers, method="GET", path=path)[0] == 403, path
@@ -258,10 +258,10 @@ def test_a_page_of_another_origin_makes_us_do_no_work(site: str) -> None:
 
 def test_a_page_of_another_origin_may_lead_to_a_page_of_ours() -> None:
     to_page, to_frame = ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Dest", "iframe")
-    for path in ("/", "/session/s-1", "/explain/a-1"):
+    for path in ("/", "/session/s-1", "/explain/a-1", "/export/s-1/report"):
         assert knock(Settings(), *VISIT, to_page, method="GET", path=path)[0] == 200
         assert knock(Settings(), *VISIT, to_frame, method="GET", path=path)[0] == 403
-    for path in ("/export/s-1", "/api/search", "/v1/models"):
+    for path in ("/api/search", "/metrics", "/v1/models"):
         assert knock(Settings(), *VISIT, to_page, method="GET", path=path)[0] == 403
 
 
