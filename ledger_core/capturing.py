@@ -77,17 +77,18 @@ class Scribe:
         rates: tuple[Rate, ...] = (),
         *,
         is_late: bool = False,
+        record_id: str | None = None,
     ) -> Admitted:
         """Make the start of a call. ``request``: its bytes, or a frame of them.
 
         While all calls are stopped it is refused, unless ``is_late``: the call was forwarded
-        already, when the ledger could not be asked.
+        already, when the ledger could not be asked. ``record_id``: one that was given before.
         """
         parts = _Parts(LLM_START_1)
         parts.put_json("start", start)
         if request is not None:
             parts.put("request", request, media_type)
-        return self._seal(parts, (), draws, rates, may_be_stopped=not is_late)
+        return self._seal(parts, (), draws, rates, may_be_stopped=not is_late, record_id=record_id)
 
     def end(
         self,
@@ -96,13 +97,16 @@ class Scribe:
         response: bytes | None = None,
         media_type: str = BYTES,
         draws: tuple[Draw, ...] = (),
+        *,
+        record_id: str | None = None,
     ) -> Admitted:
         """Make the end of a call. ``answers``: the leaf hash of its start."""
         parts = _Parts(LLM_CALL_2)
         parts.put_json("call", call)
         if response is not None:
             parts.put("response", response, media_type)
-        return self._seal(parts, () if answers is None else (answers,), draws)
+        named = () if answers is None else (answers,)
+        return self._seal(parts, named, draws, record_id=record_id)
 
     def refused(self, refusal: LlmRefused) -> Admitted:
         """Make the record that a call was refused."""
@@ -118,8 +122,9 @@ class Scribe:
         rates: tuple[Rate, ...] = (),
         *,
         may_be_stopped: bool = False,
+        record_id: str | None = None,
     ) -> Admitted:
-        record_id = ids.new_record_id()
+        record_id = record_id or ids.new_record_id()
         record = Record(
             v=1,
             ledger=self.ledger.origin,

@@ -51,6 +51,16 @@ ERASER_FAIL_POINTS = (
 )
 """On the way of an order to erase."""
 
+PROXY_FAIL_POINTS = (
+    "proxy.started",
+    "proxy.answered",
+    "proxy.relayed",
+    "proxy.ended",
+    "proxy.outbox-put",
+    "proxy.outbox-delivered",
+)
+"""On the way of a call."""
+
 _armed, _, _count = os.environ.get("LEDGERGRID_FAIL_POINT", "").partition(":")
 _left = int(_count or 1)
 

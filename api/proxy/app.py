@@ -75,8 +75,11 @@ class Proxy:
 
         async def received() -> Message:
             message = await receive()
-            if message["type"] == "lifespan.shutdown":
+            if message["type"] == "lifespan.startup":
+                self._desk.delivery.start()
+            elif message["type"] == "lifespan.shutdown":
                 await self._refusals.close()
+                await self._desk.delivery.close()
                 await self._desk.upstream.close()
             return message
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import NamedTuple
 
 import anyio
 
@@ -14,15 +15,24 @@ from api.ferry import Ferry
 from api.proxy.answers import Refusal
 from api.proxy.conversations import Conversations
 from api.proxy.copying import CopyBudget
+from api.proxy.outbox import Delivery, Outbox
 from api.proxy.pricing import Pricing
 from api.proxy.rules import Rules, limits_of
 from api.proxy.upstream import Upstream
 from api.service import Service
 from ledger_core.capturing import Scribe, open_scribe
-from ledger_core.errors import LedgerGridError
+from ledger_core.errors import LedgerGridError, StorageError
 
 _RULES_S = 0.5
 """How long rules may have changed without this process having noticed."""
+
+
+class Kept(NamedTuple):
+    """What is stored of a body: in which encoding, with so many places made unreadable."""
+
+    body: bytes | None
+    encoding: str
+    redactions: int
 
 
 class Desk:
@@ -34,6 +44,8 @@ class Desk:
         self.ferry = Ferry(service.pool)
         self.upstream = Upstream(service.settings)
         self.pricing = Pricing(service.settings)
+        self.outbox = Outbox(service.settings.data / "outbox", service.settings.outbox_bytes)
+        self.delivery = Delivery(self.outbox, self.ferry, self.scribe)
         self.conversations = Conversations()
         self.copies = CopyBudget(service.settings.max_bodies_bytes)
         self._own_limits = limits_of(service.settings)
@@ -55,14 +67,23 @@ class Desk:
             return self._rules
         with self._lock:
             if time.monotonic() >= self._rules_until_s:
-                capture = scribe.ledger.constitution().capture
-                self._rules = Rules(capture.limits.over(self._own_limits))
-                self._rules_until_s = time.monotonic() + _RULES_S
+                self._refresh(scribe)
         return self._rules
 
-    def redact(self, body: bytes, media_type: str, encoding: str) -> tuple[bytes, int]:
-        """Return what is stored of a body, and how many places were made unreadable."""
-        return body, 0
+    def _refresh(self, scribe: Scribe) -> None:
+        try:
+            capture = scribe.ledger.constitution().capture
+        except StorageError:
+            # A call that may pass all the same is judged by what was known last.
+            if self.settings.capture_unavailable != "queue":
+                raise
+        else:
+            self._rules = Rules(capture.limits.over(self._own_limits))
+        self._rules_until_s = time.monotonic() + _RULES_S
+
+    def keep(self, body: bytes, media_type: str, encoding: str) -> Kept:
+        """Return what is stored of a body; blocking."""
+        return Kept(body, encoding, 0)
 
 
 def unavailable(error: LedgerGridError) -> Refusal:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
+import anyio
 import msgspec
 import structlog
 
@@ -19,17 +20,19 @@ from api.proxy import rules
 from api.proxy.answers import Refusal
 from api.proxy.conversations import Place
 from api.proxy.copying import Copy
-from api.proxy.desk import Desk, unavailable
+from api.proxy.desk import Desk, Kept, unavailable
 from api.proxy.drawing import Drawn, draw, refusal_of
 from api.proxy.headers import first
+from api.proxy.outbox import Item, pack_draws
 from api.proxy.request import Request
 from api.proxy.upstream import Response
 from ledger_core import clock, ids
 from ledger_core.admission import Admitted
-from ledger_core.capturing import Scribe
+from ledger_core.capturing import Scribe, tidy
 from ledger_core.errors import LedgerGridError, LimitError, StoppedError
 from ledger_core.llm.model import Answered, Asked, Usage
 from ledger_core.llm.wire import ask_for_usage, parse_request, parse_response
+from ledger_core.policy.allowances import Draw
 from ledger_core.records.types.llm_call import Ended as EndedHow
 from ledger_core.records.types.llm_call import LlmCall2
 from ledger_core.records.types.llm_start import LlmStart
@@ -71,6 +74,24 @@ class Outcome:
         self.error_detail = f"{type(error).__name__}: {error}"[:500]
 
 
+class _Start(NamedTuple):
+    """A start as it is to be sealed; ``whole`` is its request where ``stored`` is a frame."""
+
+    start: LlmStart
+    stored: bytes | None
+    media_type: str
+    whole: bytes | None
+
+
+class _End(NamedTuple):
+    """An end as it is to be sealed."""
+
+    call: LlmCall2
+    body: bytes | None
+    draws: tuple[Draw, ...]
+    answered: Answered
+
+
 class Recording:
     """Owned by its call. ``_make_start`` and ``_make_end`` are called by other threads, once."""
 
@@ -85,7 +106,10 @@ class Recording:
         self._start: Committed | None = None
         self._warning: str | None = None
         self._over_budget: tuple[tuple[str, int, int], ...] = ()
-        self._last: tuple[LlmCall2, Answered] | None = None
+        self._made_start: _Start | None = None
+        self._made_end: _End | None = None
+        # Each record has one id, wherever it is tried: what is there twice is there once.
+        self._start_id, self._end_id = ids.new_record_id(), ids.new_record_id()
         self.onward_body = request.body
         self.asks_for_usage = False
 
@@ -104,14 +128,46 @@ class Recording:
         if isinstance(outcome, StoppedError):
             raise Refusal("stopped", str(outcome), 403)
         if isinstance(outcome, LedgerGridError):
-            raise unavailable(outcome)
+            await self._queue_start(outcome)
+            return
         self._start = outcome
         self._warning = self._drawn.warning(outcome.used)
         self._over_budget = self._drawn.over(outcome.used)
         if self._place is not None:
             self._place.settle(outcome.leaf_hash)
 
+    async def _queue_start(self, error: LedgerGridError) -> None:
+        """Let the call pass and wait in the outbox, if it may."""
+        if self._desk.settings.capture_unavailable != "queue":
+            raise unavailable(error)
+        try:
+            await anyio.to_thread.run_sync(self._put_start)
+        except LedgerGridError as full:
+            raise unavailable(full) from None
+        log.warning("a call waits in the outbox", why=error.code)
+
+    def _put_start(self) -> None:
+        made = self._made_start or self._describe_start()
+        # Whole: what a frame rests on may not be there yet.
+        body = made.whole if made.stored is not None else None
+        media_type = self._request.media_type
+        draws = pack_draws(self._drawn.draws)
+        told = msgspec.json.encode(tidy(made.start))
+        self._desk.outbox.put(Item("start", self._start_id, told, body, media_type, draws))
+
     def _make_start(self) -> Admitted:
+        made = self._made_start = self._describe_start()
+        drawn = self._drawn
+        return self._scribe.start(
+            made.start,
+            made.stored,
+            made.media_type,
+            drawn.draws,
+            drawn.rates,
+            record_id=self._start_id,
+        )
+
+    def _describe_start(self) -> _Start:
         request, desk = self._request, self._desk
         in_force = desk.rules(self._scribe)
         asked = parse_request(request.wire, request.body, request.media_type, request.encoding)
@@ -125,19 +181,19 @@ class Recording:
         user_id = request.identity.user_id or asked.user_id
         self._drawn = draw(self._scribe, in_force.limits, request, user_id, self._reserved)
         self._ask_for_usage(asked)
-        stored, media_type, redactions = self._stored_request(user_id)
+        kept = self._keep_request()
+        stored, media_type = self._frame(kept.body, user_id)
         start = LlmStart(
             **self._identity(user_id),
             request_bytes=len(request.body),
             request_sha256=sha256(request.body).hexdigest(),
             reserved_microusd=self._reserved,
             media_type=request.media_type or None,
-            content_encoding=request.encoding or None,
+            content_encoding=kept.encoding or None,
             level=desk.settings.capture_level,
-            redactions=redactions,
+            redactions=kept.redactions,
         )
-        drawn = self._drawn
-        return self._scribe.start(start, stored, media_type, drawn.draws, drawn.rates)
+        return _Start(start, stored, media_type, kept.body)
 
     def _ask_for_usage(self, asked: Asked) -> None:
         request = self._request
@@ -149,18 +205,21 @@ class Recording:
         if changed is not None:
             self.onward_body, self.asks_for_usage = changed, True
 
-    def _stored_request(self, user_id: str | None) -> tuple[bytes | None, str, int]:
-        """Return the part ``request``, its media type, and how many places were redacted."""
+    def _keep_request(self) -> Kept:
         request = self._request
         if not self.keeps_content:
-            return None, "", 0
-        body, redactions = self._desk.redact(request.body, request.media_type, request.encoding)
-        media_type = request.media_type
-        if request.identity.session_id is not None:
-            place = self._place = self._desk.conversations.place(request, user_id, body)
-            if place is not None and place.frame is not None:
-                return place.frame, place.media_type, redactions
-        return body, media_type, redactions
+            return Kept(None, request.encoding, 0)
+        return self._desk.keep(request.body, request.media_type, request.encoding)
+
+    def _frame(self, body: bytes | None, user_id: str | None) -> tuple[bytes | None, str]:
+        """Return the part ``request`` and its media type: whole, or as a difference."""
+        request = self._request
+        if body is None:
+            return None, ""
+        place = self._place = self._desk.conversations.place(request, user_id, body)
+        if place is not None and place.frame is not None:
+            return place.frame, place.media_type
+        return body, request.media_type
 
     def _identity(self, user_id: str | None) -> dict[str, Any]:
         request, asked, identity = self._request, self._asked, self._request.identity
@@ -191,35 +250,69 @@ class Recording:
     # --- the end -----------------------------------------------------------------
 
     async def end(self, outcome: Outcome, copy: Copy | None) -> None:
-        """Have the end committed. Raises :class:`LedgerGridError` if that cannot be."""
+        """Have the end committed, or else durable in the outbox.
+
+        Raises :class:`LedgerGridError` if neither can be: then the client gets no whole answer.
+        """
+        if self._start is None:
+            await anyio.to_thread.run_sync(self._put_end, outcome, copy)
+            return
         size = 4096 if copy is None else copy.size + 4096
         committed = await self._desk.ferry.submit_made(
             self._scribe.ledger, lambda: self._make_end(outcome, copy), size
         )
         if isinstance(committed, LedgerGridError):
-            raise committed
-        if self._last is not None:
-            self._publish(committed.index, copy)
+            log.warning("the end of a call waits in the outbox", why=committed.code)
+            await anyio.to_thread.run_sync(self._put_end, outcome, copy)
+            return
+        self._publish(committed.index, copy)
+
+    def _put_end(self, outcome: Outcome, copy: Copy | None) -> None:
+        made = self._made_end or self._describe_end(outcome, copy)
+        leaf = self._start.leaf_hash if self._start is not None else None
+        told = msgspec.json.encode(tidy(made.call))
+        item = Item(
+            "end",
+            self._end_id,
+            told,
+            made.body,
+            outcome.media_type,
+            pack_draws(made.draws),
+            leaf,
+            self._start_id if leaf is None else None,
+        )
+        self._desk.outbox.put(item)
 
     def _publish(self, index: int, copy: Copy | None) -> None:
-        feed = self._desk.service.feed
-        if self._last is None:
+        if self._made_end is None:
             return
-        call, answered = self._last
+        call, answered = self._made_end.call, self._made_end.answered
         request = self._request
         size = len(request.body) + (copy.size if copy is not None else 0)
         server = (request.host, request.port)
-        feed.publish(Ended(call, index, self._asked, answered, size, server, self._over_budget))
+        self._desk.service.feed.publish(
+            Ended(call, index, self._asked, answered, size, server, self._over_budget)
+        )
 
     def _make_end(self, outcome: Outcome, copy: Copy | None) -> Admitted:
         assert self._start is not None
+        made = self._made_end = self._describe_end(outcome, copy)
+        return self._scribe.end(
+            made.call,
+            self._start.leaf_hash,
+            made.body,
+            outcome.media_type,
+            made.draws,
+            record_id=self._end_id,
+        )
+
+    def _describe_end(self, outcome: Outcome, copy: Copy | None) -> _End:
         request, desk = self._request, self._desk
         answered = self._read_answer(outcome, copy)
         cost = desk.pricing.settle(request, self._asked, answered, outcome.status)
-        body: bytes | None = None
-        redactions = 0
+        kept = Kept(None, outcome.encoding, 0)
         if copy is not None and copy.is_whole and self.keeps_content:
-            body, redactions = desk.redact(copy.body(), outcome.media_type, outcome.encoding)
+            kept = desk.keep(copy.body(), outcome.media_type, outcome.encoding)
         identity = self._identity(request.identity.user_id or self._asked.user_id)
         if self._warning is not None:
             identity["tags"] = {**request.identity.tags, "ledgergrid-warning": self._warning}
@@ -239,14 +332,13 @@ class Recording:
             response_bytes=None if copy is None else copy.size,
             response_sha256=None if copy is None else copy.sha256(),
             response_media_type=outcome.media_type or None,
-            response_encoding=outcome.encoding or None,
+            response_encoding=kept.encoding or None,
             level=desk.settings.capture_level,
-            redactions=redactions,
+            redactions=kept.redactions,
         )
         call = _with_answer(call, answered, cost.usage or Usage(), outcome)
-        self._last = (call, answered)
         draws = self._drawn.settled((cost.microusd or 0) - self._reserved)
-        return self._scribe.end(call, self._start.leaf_hash, body, outcome.media_type, draws)
+        return _End(call, kept.body, draws, answered)
 
     def _read_answer(self, outcome: Outcome, copy: Copy | None) -> Answered:
         if copy is None or outcome.status is None:
@@ -267,6 +359,8 @@ class Recording:
             root = ids.format_digest(start.root).encode()
             found.append((b"x-ledgergrid-entry", b"%d" % start.index))
             found.append((b"x-ledgergrid-checkpoint", b"%d %b" % (start.size, root)))
+        else:
+            found.append((b"x-ledgergrid-entry", b"queued"))
         if self._warning is not None:
             found.append((b"x-ledgergrid-warning", self._warning.encode()))
         return found
