@@ -1,4 +1,4 @@
-"""What becomes of calls while the ledger takes no records: refused, or kept on disk until it does."""
+"""What becomes of calls while the ledger takes nothing: refused, or kept on disk until it does."""
 
 from __future__ import annotations
 
