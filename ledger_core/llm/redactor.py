@@ -24,6 +24,7 @@ _STRING_OR_NUMBER: Final = re.compile(
     r'"((?:[^"\\]++|\\.)*+)"|(?<![\w.+"-])([0-9]{13,19})(?![\w.+"-])', re.DOTALL
 )
 _BINARY_CHARS: Final = 1_000
+_WORD_CHARS: Final = 64
 _BINARY: Final = re.compile(r"[A-Za-z0-9+/=_:;,-]*")
 _PIECES: Final = frozenset(
     {
@@ -60,6 +61,7 @@ class Redactor:
         self._finds: list[tuple[str, Find]] = [
             (f"[redacted {kind}]", find) for kind, find in patterns.KINDS.items() if kind in kinds
         ]
+        self._own = bool(own)
         self._finds += [("[redacted]", patterns.compile_own(each)) for each in own]
 
     def redact_text(self, text: str) -> tuple[str, int]:
@@ -88,6 +90,8 @@ class Redactor:
 
     def _edits(self, text: str) -> list[_Edit]:
         """All replacements in a text, in order and apart from each other."""
+        if len(text) < patterns.KEY_CHARS and not self._own and not patterns.SIGNS.search(text):
+            return []
         if len(text) > _BINARY_CHARS and _BINARY.fullmatch(text):
             return []
         found = [(span, told) for told, find in self._finds for span in find(text)]
@@ -100,14 +104,20 @@ class Redactor:
 
     def _redact_json(self, text: str) -> tuple[str, int]:
         count = 0
+        clean: set[str] = set()  # JSON says the same short words again and again
 
         def replace(found: re.Match[str]) -> str:
             nonlocal count
             raw = found[1] if found[2] is None else found[2]
-            value = _unescaped(raw)
-            redacted, times = self.redact_text(value)
+            if raw in clean:
+                return found[0]
+            redacted, times = self.redact_text(_unescaped(raw))
             count += times
-            return json.dumps(redacted) if times else found[0]
+            if times:
+                return json.dumps(redacted)
+            if len(raw) < _WORD_CHARS:
+                clean.add(raw)
+            return found[0]
 
         return _STRING_OR_NUMBER.sub(replace, text), count
 
