@@ -12,6 +12,7 @@ from api.alerts.webhook import Webhook
 from api.call_metrics import CallMetrics
 from api.capture_settings import to_microusd
 from api.feed import Feed
+from api.redacting import open_redactor
 from api.settings import Settings
 from api.telemetry.reporter import Collector, SpanReporter
 from api.telemetry.spans import SpanMaker
@@ -69,6 +70,7 @@ def open_webhook(settings: Settings) -> Webhook | None:
 
 
 def _open_spans(settings: Settings, version: str, feed: Feed, metrics: CallMetrics) -> SpanReporter:
+    redactor = open_redactor(settings)
     return SpanReporter(
         feed,
         Collector(settings.otel_traces_url, settings.otel_header_fields, settings.otel_timeout_s),
@@ -80,6 +82,7 @@ def _open_spans(settings: Settings, version: str, feed: Feed, metrics: CallMetri
             legacy=settings.otel_legacy_names,
         ),
         with_content=settings.otel_content,
+        redact=None if redactor is None else lambda text: redactor.redact_text(text)[0],
         on_spans=metrics.count_spans,
     )
 

@@ -4,6 +4,9 @@ Bounded, since a trace is no archive: long texts are cut, of long conversations 
 messages stay (``ledgergrid.dropped_messages`` counts the others), and what lies inline in base64
 is named, not copied. The whole of it is in the log.
 
+A redactor, if there is one, sees each text before it is cut, and some way beyond the cut: half a
+card number is none to it.
+
 Source: https://github.com/open-telemetry/semantic-conventions-genai (model/gen-ai/*.json)
 """
 
@@ -22,19 +25,22 @@ TEXT_CHARS = 4_000
 ATTRIBUTE_CHARS = 48_000
 _TOOLS = 64
 _DEPTH = 6
+_BEYOND_CHARS = 500
+_LEAST_CARD = 10**12
 _ITEMS = 64
 
 Part = dict[str, Any]
 Message = dict[str, Any]
+Redact = Callable[[str], str]
 
 
-def read_content(ended: Ended) -> dict[str, Value]:
+def read_content(ended: Ended, redact: Redact | None = None) -> dict[str, Value]:
     """Return the attributes that hold what was said."""
     found: dict[str, Value] = {}
     if ended.asked is not None:
-        found |= _of_request(ended.asked)
+        found |= _of_request(ended.asked, redact)
     if ended.answered is not None:
-        found |= _of_answer(ended.answered)
+        found |= _of_answer(ended.answered, redact)
     return found
 
 
@@ -43,26 +49,29 @@ def weigh(attributes: Mapping[str, Any] | None) -> int:
     return sum(len(value) for value in (attributes or {}).values() if isinstance(value, str))
 
 
-def _of_request(asked: Asked) -> dict[str, Value]:
+def _of_request(asked: Asked, redact: Redact | None) -> dict[str, Value]:
     found: dict[str, Value] = {}
     if asked.system_prompt:
-        found["gen_ai.system_instructions"] = _to_json([_text(asked.system_prompt)])
+        found["gen_ai.system_instructions"] = _to_json(
+            _finish([_text(asked.system_prompt)], redact)
+        )
     if asked.messages:
         messages = [each for each in map(_message, asked.messages[-_ITEMS:]) if each["parts"]]
-        kept = _newest(messages)
+        kept = _newest(_finish(messages, redact))
         found["gen_ai.input.messages"] = _to_json(kept)
         dropped = len(messages) - len(kept) + max(0, len(asked.messages) - _ITEMS)
         if dropped:
             found["ledgergrid.dropped_messages"] = dropped
     if asked.tools:
         tools = [_tool(each) for each in asked.tools[:_TOOLS] if isinstance(each, dict)]
-        found["gen_ai.tool.definitions"] = _to_json(_newest(tools))
+        found["gen_ai.tool.definitions"] = _to_json(_newest(_finish(tools, redact)))
     return found
 
 
-def _of_answer(answered: Answered) -> dict[str, Value]:
-    messages = [{"role": "assistant", "parts": _choice(each)} for each in answered.choices]
-    kept = _newest(messages[:_ITEMS])
+def _of_answer(answered: Answered, redact: Redact | None) -> dict[str, Value]:
+    choices = answered.choices[:_ITEMS]
+    messages = [{"role": "assistant", "parts": _choice(each)} for each in choices]
+    kept = _newest(_finish(messages, redact))
     return {"gen_ai.output.messages": _to_json(kept)} if kept else {}
 
 
@@ -105,7 +114,7 @@ def _part(block: Mapping[str, Any]) -> Part:
     if isinstance(block.get("text"), str):
         return _text(block["text"])
     if kind == "thinking":
-        return {"type": "reasoning", "content": _cut(block.get("thinking"))}
+        return {"type": "reasoning", "content": _clip(block.get("thinking"))}
     if kind == "tool_use":
         return _tool_call(block.get("id"), block)
     if kind == "tool_result":
@@ -122,7 +131,7 @@ def _media(block: Mapping[str, Any]) -> Part | None:
     source = block.get("source") or block.get("image_url") or block.get("file_url")
     url = source.get("url") if isinstance(source, dict) else source
     if isinstance(url, str) and not url.startswith("data:"):
-        return {"type": "uri", "modality": modality, "uri": _cut(url)}
+        return {"type": "uri", "modality": modality, "uri": _clip(url)}
     return {"type": "inline_data", "modality": modality}
 
 
@@ -171,7 +180,7 @@ def _tool(raw: Mapping[str, Any]) -> Part:
 def _choice(choice: Choice) -> list[Part]:
     parts: list[Part] = []
     if choice.reasoning:
-        parts.append({"type": "reasoning", "content": _cut(choice.reasoning)})
+        parts.append({"type": "reasoning", "content": _clip(choice.reasoning)})
     for said in (choice.content, choice.refusal):
         if said:
             parts.append(_text(said))
@@ -184,12 +193,27 @@ def _choice(choice: Choice) -> list[Part]:
 
 
 def _text(text: Any) -> Part:
-    return {"type": "text", "content": _cut(text)}
+    return {"type": "text", "content": _clip(text)}
 
 
-def _cut(text: Any) -> str:
-    found = text if isinstance(text, str) else ""
-    return found if len(found) <= TEXT_CHARS else found[: TEXT_CHARS - 1] + "…"
+def _clip(text: Any) -> str:
+    """Return as much of a text as is looked at; :func:`_finish` cuts it."""
+    return text[: TEXT_CHARS + _BEYOND_CHARS] if isinstance(text, str) else ""
+
+
+def _finish(value: Any, redact: Redact | None) -> Any:
+    """Redact every text and cut it, names and numbers too: a card may be a number."""
+    if isinstance(value, dict):
+        return {_finish(name, redact): _finish(each, redact) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finish(each, redact) for each in value]
+    if redact is not None and type(value) is int and abs(value) >= _LEAST_CARD:
+        told = redact(str(value))
+        return value if told == str(value) else told
+    if not isinstance(value, str):
+        return value
+    text = value if redact is None else redact(value)
+    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
 
 
 def _name(value: Any, default: Any) -> Any:
@@ -204,7 +228,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 def _plain(value: Any, depth: int = 0) -> Any:
     """Copy a JSON value, no deeper and no longer than is shown."""
     if isinstance(value, str):
-        return _cut(value)
+        return _clip(value)
     if depth >= _DEPTH and isinstance(value, dict | list):
         return "…"
     if isinstance(value, dict):

@@ -24,14 +24,17 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from api.feed import Backlog, Ended, Feed
 from api.telemetry.attributes import Value
-from api.telemetry.content import read_content, weigh
+from api.telemetry.content import Redact, read_content, weigh
 from api.telemetry.spans import SpanMaker
 from ledger_core.records.types.llm_refused import LlmRefused
 
 log = structlog.get_logger("ledgergrid")
 
 _QUEUE = 4096
-_BATCH = 512
+_SLICE = 4
+_BATCH = 32
+_PAUSE_S = 0.001
+"""Who holds the interpreter for long makes calls wait: so little at a time, and then a pause."""
 _BATCH_BYTES = 4 * 1024 * 1024
 _LOOK_S = 0.2
 _LOUD_S = 60.0
@@ -57,7 +60,7 @@ class SpanReporter:
         make_maker: Callable[[Callable[[ReadableSpan], None]], SpanMaker],
         *,
         with_content: bool = False,
-        redact: Callable[[str], str] | None = None,
+        redact: Redact | None = None,
         on_spans: Callable[[str, int], None] = lambda outcome, count: None,
     ) -> None:
         self._calls = feed.subscribe("spans", _QUEUE, wants_content=True)
@@ -111,7 +114,8 @@ class SpanReporter:
         self._is_drained.set()
 
     def _make_all(self) -> None:
-        while calls := self._calls.take(_BATCH):
+        while calls := self._calls.take(_SLICE):
+            self._closing.wait(_PAUSE_S)
             for ended in calls:
                 try:
                     self._maker.make(ended, self._content_of(ended))
@@ -125,13 +129,7 @@ class SpanReporter:
         call = ended.call
         if not self._with_content or isinstance(call, LlmRefused) or call.level == "metadata":
             return {}
-        content = read_content(ended)
-        if self._redact is None:
-            return content
-        return {
-            name: self._redact(value) if isinstance(value, str) else value
-            for name, value in content.items()
-        }
+        return read_content(ended, self._redact)
 
     def _keep(self, span: ReadableSpan) -> None:
         dropped = self._spans.put(span, weigh(span.attributes))
@@ -147,6 +145,7 @@ class SpanReporter:
 
     def _send_all(self) -> None:
         while spans := self._spans.take(_BATCH, _BATCH_BYTES):
+            self._closing.wait(_PAUSE_S)
             is_sent = self._exporter.export(spans) is SpanExportResult.SUCCESS
             self._on_spans("sent" if is_sent else "failed", len(spans))
             if not is_sent:

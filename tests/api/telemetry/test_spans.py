@@ -18,6 +18,7 @@ from api.telemetry.content import ATTRIBUTE_CHARS, TEXT_CHARS, read_content
 from api.telemetry.identity import span_id_of, trace_id_of
 from api.telemetry.spans import SpanMaker
 from ledger_core.llm.model import Answered, Asked, Choice
+from ledger_core.llm.redactor import Redactor
 from tests.support.ended import BEGAN_MS, make_call, make_ended, make_refusal, with_content
 
 
@@ -340,6 +341,20 @@ def test_long_conversations_are_cut_and_the_newest_messages_stay() -> None:
     assert found["ledgergrid.dropped_messages"] == 500 - len(kept)
     for name in ("gen_ai.input.messages", "gen_ai.output.messages"):
         assert len(str(found[name])) <= ATTRIBUTE_CHARS
+
+
+def test_a_redactor_sees_a_text_before_it_is_cut_and_numbers_too() -> None:
+    redactor = Redactor(["card", "email"])
+    long = "x" * (TEXT_CHARS - 8) + " 4111 1111 1111 1111"
+    messages = [
+        {"role": "user", "content": long},
+        {"role": "tool", "content": {"card": 4111111111111111, "a@example.org": 7}},
+    ]
+    ended = Ended(make_call(), 1, Asked(messages=messages), None)
+    found = read_content(ended, lambda text: redactor.redact_text(text)[0])
+    assert "4111" not in str(found)
+    assert "a@example.org" not in str(found)
+    assert "[redacted card]" in str(found)
 
 
 @pytest.mark.parametrize(
