@@ -171,6 +171,7 @@ class Stream:
         self._error: Object = {}
         self._blocks: dict[int, Object] = {}
         self._pieces: dict[tuple[int, str], list[str]] = {}
+        self._citations: dict[int, list[Object]] = {}
 
     def take(self, event: Object) -> None:
         """Take one event's data."""
@@ -198,8 +199,7 @@ class Stream:
         if place is None or place not in self._blocks:
             return
         if isinstance(delta.get("citation"), dict):
-            cited = self._blocks[place]
-            cited["citations"] = [*objects(cited.get("citations")), delta["citation"]]
+            self._citations.setdefault(place, []).append(delta["citation"])
         kind = delta.get("type")
         field = _BLOCK_PIECES.get(kind) if isinstance(kind, str) else None
         piece = text(delta.get(field)) if field else None
@@ -222,6 +222,8 @@ class Stream:
         for field in ("text", "thinking", "signature"):
             if pieces := self._pieces.get((place, field)):
                 block[field] = (text(block.get(field)) or "") + "".join(pieces)
+        if cited := self._citations.get(place):
+            block["citations"] = objects(block.get("citations")) + cited
         if given := self._pieces.get((place, "partial_json")):
             block["input"] = _arguments("".join(given))
         return block

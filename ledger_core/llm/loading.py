@@ -28,7 +28,7 @@ def load(body: bytes) -> Any:
     if len(body) > limits.LLM_BODY_BYTES:
         raise TooLargeError(f"more than {limits.LLM_BODY_BYTES} bytes")
     brackets = body.count(b"[") + body.count(b"{")
-    if brackets + body.count(b",") > limits.LLM_VALUES:
+    if len(body) > limits.LLM_VALUES and brackets + body.count(b",") > limits.LLM_VALUES:
         raise TooLargeError(f"more than {limits.LLM_VALUES} values")
     try:
         value = msgspec.json.decode(body)

@@ -134,7 +134,9 @@ def _reasoning(message: Object) -> str | None:
     for field in ("reasoning_content", "reasoning"):
         if isinstance(message.get(field), str):
             return str(message[field])
-    details = objects(message.get("reasoning_details"))
+    if "reasoning_details" not in message:
+        return None
+    details = objects(message["reasoning_details"])
     pieces = [text(each.get("text")) or text(each.get("summary")) for each in details]
     return join([piece for piece in pieces if piece])
 

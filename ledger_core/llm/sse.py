@@ -69,9 +69,13 @@ class Parser:
         self._returned = chunk.endswith(b"\r")
         if self._returned:
             chunk = chunk[:-1]
-        events = []
+        events = self._plain(chunk) if self.settled == self._read else []
         at = 0
-        for end in _LINE_END.finditer(chunk):
+        if events:
+            at = events[-1].end - self._read
+            self._begun = True
+            self._read = self.settled = events[-1].end
+        for end in _LINE_END.finditer(chunk, at):
             self._hold(chunk[at : end.start()])
             self._read += end.end() - at
             at = end.end()
@@ -79,6 +83,24 @@ class Parser:
                 events.append(event)
         self._hold(chunk[at:])
         self._read += len(chunk) - at
+        return events
+
+    def _plain(self, chunk: bytes) -> list[Event]:
+        """Read events as nearly all are, of a data line alone or behind its type, up to another."""
+        events: list[Event] = []
+        at = 0
+        while chunk.startswith((b"data: ", b"event: "), at):
+            end = chunk.find(b"\n\n", at)
+            if end < 0 or end - at > limits.LLM_EVENT_BYTES:
+                break
+            lines = chunk[at:end].split(b"\n")
+            kind = "message"
+            if len(lines) == 2 and lines[0][:7] == b"event: " and len(lines[0]) > 7:
+                kind = lines.pop(0)[7:].decode("utf-8", "replace")
+            if len(lines) != 1 or lines[0][:6] != b"data: " or b"\r" in chunk[at:end]:
+                break
+            events.append(Event(kind, lines[0][6:], self._read + at, self._read + end + 2))
+            at = end + 2
         return events
 
     def close(self) -> Event | None:

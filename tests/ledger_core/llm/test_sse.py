@@ -60,7 +60,11 @@ lines = st.sampled_from(
     [b"data: x", b"data:", b"data", b"event: e", b": c", b"", b"", b"id: 1", "data: ü€".encode()]
 ) | st.binary(max_size=8)
 ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
-streams = st.lists(st.tuples(lines, ends)).map(lambda told: b"".join(a + b for a, b in told))
+odd = st.lists(st.tuples(lines, ends)).map(lambda told: b"".join(a + b for a, b in told))
+plain = st.sampled_from(
+    [b"data: x\n\n", b"event: e\ndata: y\n\n", b"event: \ndata: y\n\n", b"data: z\n"]
+)
+streams = st.lists(plain | odd, max_size=5).map(b"".join)
 
 
 @given(streams, st.lists(st.integers(0, 200)), st.booleans())
@@ -77,6 +81,14 @@ def test_the_same_bytes_give_the_same_events_however_they_are_cut(
     assert events == whole.feed(stream)
     assert cut.settled == whole.settled
     assert cut.close() == whole.close()
+
+
+@given(streams)
+def test_one_byte_at_a_time_gives_the_same_events_as_all_at_once(stream: bytes) -> None:
+    whole, slow = sse.Parser(), sse.Parser()
+    at_once = whole.feed(stream)
+    assert at_once == [event for byte in stream for event in slow.feed(bytes([byte]))]
+    assert (whole.settled, whole.close()) == (slow.settled, slow.close())
 
 
 @given(streams)
