@@ -16,7 +16,7 @@ def mcp(url: Url = DEFAULT_URL, token_file: TokenFile = None) -> None:
 
     Presents LEDGERGRID_TOKEN, the token file's, or LEDGERGRID_API_KEY.
     """
-    import httpx2  # Not before it is asked for: the other commands are quick.
+    # Not before it is asked for: the other commands are quick.
     from mcp.shared.exceptions import MCPError
 
     from api.mcp.stdio import bridge
@@ -24,20 +24,10 @@ def mcp(url: Url = DEFAULT_URL, token_file: TokenFile = None) -> None:
     secret = read_token(token_file) or os.environ.get("LEDGERGRID_API_KEY", "").strip() or None
     if secret is not None and not secret.isascii():
         raise SettingsError("the token is not ASCII text")
-    expected = (httpx2.HTTPError, httpx2.InvalidURL, MCPError)
     try:
         anyio.run(bridge, url, secret)
-    except (*expected, BaseExceptionGroup) as error:
-        first = _first(error)
-        if not isinstance(first, expected):
-            raise
+    except MCPError as error:
         raise RemoteError(
-            f"{url} serves no tools to this command ({type(first).__name__}: {first}): is it the "
-            "address of `ledgergrid serve`, and does the token or key count there?"
+            f"{url} serves no tools to this command ({error.message}): does the token or key count "
+            "there?"
         ) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

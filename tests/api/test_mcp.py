@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,51 @@ def test_the_official_client_lists_and_calls_every_tool_over_stdio(keyed: Live) 
             await call_every_tool(keyed, client)
 
     anyio.run(run)
+
+
+def test_a_service_that_is_gone_is_an_error_over_stdio_and_no_silence(tmp_path: Path) -> None:
+    held = ExitStack()
+    live = held.enter_context(running(Settings(data=tmp_path / "data")))
+
+    async def run() -> None:
+        async with over_stdio(live) as client:
+            assert (await done(client, "list_sessions", {}))["total"] == 0
+            await anyio.to_thread.run_sync(held.close)
+            with anyio.fail_after(60), pytest.raises(MCPError, match="cannot be reached"):
+                await client.call_tool("list_sessions", {})
+
+    with held:
+        anyio.run(run)
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "said"),
+    [
+        ("http://127.0.0.1:1", SECRET, "cannot be reached"),
+        ("nonsense", SECRET, "cannot be reached"),
+        (None, "wrong", "does the token or key count"),
+        (None, "", "does the token or key count"),
+    ],
+)
+def test_the_command_says_in_one_line_why_it_cannot_serve(
+    keyed: Live, url: str | None, secret: str, said: str
+) -> None:
+    environment = {**os.environ, "LEDGERGRID_API_KEY": secret}
+    environment.pop("LEDGERGRID_TOKEN", None)
+    ran = subprocess.run(
+        [sys.executable, "-m", "api.cli", "mcp", "--url", url or keyed.url],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 1)
+    assert said in ran.stderr
+    assert "wrong" not in ran.stderr
+    assert SECRET not in ran.stderr
 
 
 # --- who may -------------------------------------------------------------------------
