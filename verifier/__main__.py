@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ledger_core import ids
 from ledger_core.errors import MalformedError, SettingsError, SignatureError
-from verifier import report, trust
+from verifier import report, session_export, trust
 from verifier.audit import Options, Tell, verify
 
 
@@ -24,9 +24,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify one archive; return the exit code."""
+    """Verify one archive, or one session's export; return the exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["session"]:
+        return _main_session(given[1:])
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser().parse_args(given)
     except SystemExit as stop:  # argparse ends the process; a caller of main() wants the code.
         return stop.code if isinstance(stop.code, int) else report.USAGE
     try:
@@ -44,6 +47,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == report.MALFORMED:
         return _stop(code, made["first"]["found"])
     return code
+
+
+def _main_session(given: Sequence[str]) -> int:
+    parser = _Parser(
+        prog="ledgergrid-verify session",
+        description="Verify the export of a session's calls offline. To verify an archive in a "
+        "folder named session, say ./session.",
+        epilog="Exit codes: 0 pass, 1 integrity failure, 3 malformed, 4 usage.",
+    )
+    parser.add_argument("export", type=Path, help="the file that /export/SESSION gave")
+    text = "whom you believe: a C2SP tlog-policy file"
+    parser.add_argument("--trust", type=Path, metavar="FILE", required=True, help=text)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    try:
+        arguments = parser.parse_args(given)
+        policy = trust.read_policy(arguments.trust)
+        raw = session_export.read_export(arguments.export)
+        verdict = session_export.verify_session(raw, policy)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else report.USAGE
+    except SettingsError as error:
+        return _stop(report.USAGE, error)
+    except (MalformedError, SignatureError) as error:
+        return _stop(report.MALFORMED, error)
+    lines = session_export.describe(verdict)
+    print(session_export.to_json(verdict) if arguments.json else "\n".join(lines))
+    return report.INTEGRITY if verdict.failed else report.PASS
 
 
 def _parser() -> argparse.ArgumentParser:
