@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from ledger_core import limits
 from ledger_core.errors import MalformedError, TooLargeError
 
+_GZIP_MAGIC: Final = 0x1F
 _STEP_BYTES: Final = 1024 * 1024
 _ZSTD_STEP_BYTES: Final = 256
 """A zstd block of three bytes makes 128 KiB: this much input makes some MiB at most."""
@@ -140,6 +141,8 @@ class _Gzip:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._inflating is None:
+                if self.ended and data[0] != _GZIP_MAGIC:
+                    return  # padding, which everybody ignores
                 self._inflating, self.ended = zlib.decompressobj(zlib.MAX_WBITS | 16), False
             yield from _inflate(self._inflating, data)
             if not self._inflating.eof:

@@ -61,6 +61,10 @@ def test_members_that_follow_each_other_are_one_body(coding: str) -> None:
     assert codings.decode(encode(b"one ") + encode(b"two"), coding) == b"one two"
 
 
+def test_padding_behind_gzip_is_ignored() -> None:
+    assert codings.decode(gzip.compress(b"one") + bytes(512), "gzip") == b"one"
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_a_body_cut_off_is_told_as_that(coding: str) -> None:
     encoded = ENCODE[coding](bytes(range(256)) * 50)

@@ -105,6 +105,23 @@ def test_cached_and_written_tokens_have_their_own_prices() -> None:
     assert price.cost_microusd == 400_000 + 50_000 + 125_000
 
 
+def test_spoken_tokens_have_their_own_prices() -> None:
+    usage = Usage(
+        tokens_in=1_000_000, tokens_out=100_000, tokens_audio_in=500_000, tokens_audio_out=50_000
+    )
+    price = PRICES.price(usage, ["gpt-4o-realtime-preview"], "openai", at=AT)
+    theirs = genai_prices.Usage(
+        input_tokens=1_000_000,
+        output_tokens=100_000,
+        input_audio_tokens=500_000,
+        output_audio_tokens=50_000,
+    )
+    found = genai_prices.calc_price(theirs, "gpt-4o-realtime-preview", provider_id="openai")
+    assert "input_audio_mtok" in vars(found.model_price)
+    assert price
+    assert price.cost_microusd == math.ceil(found.total_price * 1_000_000)
+
+
 def test_a_cost_is_rounded_up_and_never_down_to_zero() -> None:
     price = PRICES.price(Usage(tokens_in=1, tokens_out=0), ["gpt-4o-mini"], "openai", at=AT)
     assert price
