@@ -53,7 +53,7 @@ def request(body: object, session: str) -> bytes:
     head = (
         f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/json\r\n"
         "authorization: Bearer sk-bench\r\ncontent-type: application/json\r\n"
-        f"x-agentledger-session-id: {session}\r\nx-agentledger-agent-name: bench\r\n"
+        f"x-agenticledger-session-id: {session}\r\nx-agenticledger-agent-name: bench\r\n"
         f"content-length: {len(raw)}\r\n\r\n"
     )
     return head.encode() + raw

@@ -48,12 +48,15 @@ class Subject:
 
 
 @contextmanager
-def upstream(exchanges: Path, folder: Path, *, pause_ms: float = 0) -> Iterator[Upstream]:
+def upstream(
+    exchanges: Path, folder: Path, *, pause_ms: float = 0, think_ms: float = 0
+) -> Iterator[Upstream]:
     port = free_port()
     command = [sys.executable, "-m", "api.demo.upstream", str(exchanges), "--port", str(port)]
-    command += ["--answer-anything", "--pause-ms", str(pause_ms)]
-    with running(command, folder / f"upstream-{pause_ms:g}.log") as process:
-        wait_until_listening(port, process, folder / f"upstream-{pause_ms:g}.log")
+    command += ["--answer-anything", "--pause-ms", str(pause_ms), "--think-ms", str(think_ms)]
+    log = folder / f"upstream-{port}.log"
+    with running(command, log) as process:
+        wait_until_listening(port, process, log)
         yield Upstream(port)
 
 
@@ -76,13 +79,16 @@ def bare(before: Upstream, folder: Path) -> Iterator[Subject]:
 
 
 @contextmanager
-def ours(before: Upstream, folder: Path, server: Server | None = None) -> Iterator[Subject]:
+def ours(
+    before: Upstream, folder: Path, server: Server | None = None, **settings: str
+) -> Iterator[Subject]:
     """Start ``ledgergrid serve``; its ledgers lie in the folder, or on a PostgreSQL server."""
     port, data, log = free_port(), folder / "data", folder / "service.log"
     name = server.create_database() if server else ""
     environment = {"LEDGERGRID_UPSTREAM_URL": before.url, "LEDGERGRID_DATA": str(data)}
     if server:
         environment["LEDGERGRID_DATABASE"] = server.url(name)
+    environment |= {f"LEDGERGRID_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "api.cli", "serve", "--port", str(port)]
 
     def disk_bytes() -> int:
@@ -95,10 +101,10 @@ def ours(before: Upstream, folder: Path, server: Server | None = None) -> Iterat
 
 
 @contextmanager
-def theirs(before: Upstream, folder: Path) -> Iterator[Subject]:
+def theirs(before: Upstream, folder: Path, **settings: str) -> Iterator[Subject]:
     """Start the other tool on SQLite, as its own documentation starts it."""
     port, data, log = free_port(), folder / "data", folder / "service.log"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     environment = {
         "AGENTICLEDGER_UPSTREAM_URL": before.url,
         "AGENTICLEDGER_DSN": f"sqlite:///{data / 'agenticledger.db'}",
@@ -107,6 +113,7 @@ def theirs(before: Upstream, folder: Path) -> Iterator[Subject]:
         "HOME": str(folder),
         "PYTHONPATH": "",
     }
+    environment |= {f"AGENTICLEDGER_{name}": value for name, value in settings.items()}
     command = [str(peer_python()), "-m", "agenticledger.proxy"]
     with running(command, log, environment) as process:
         wait_until_listening(port, process, log)
