@@ -24,15 +24,16 @@ class FreshEntries:
         self._most, self._most_bytes = most, most_bytes
         self._lock = threading.Lock()
         # In the order in which they came: the oldest first.
-        self._entries: dict[tuple[int, int], Seen] = {}
+        self._entries: dict[tuple[int, int], tuple[Seen, int]] = {}
         self._bytes = 0
 
     def add(self, ledger_id: int, entries: Sequence[Seen]) -> None:
         with self._lock:
             for each in entries:
                 self._remove((ledger_id, each.index))
-                self._entries[ledger_id, each.index] = each
-                self._bytes += each.viewed_bytes
+                size = each.viewed_bytes
+                self._entries[ledger_id, each.index] = (each, size)
+                self._bytes += size
             while len(self._entries) > self._most or self._bytes > self._most_bytes:
                 self._remove(next(iter(self._entries)))
 
@@ -55,6 +56,7 @@ class FreshEntries:
 
     def _remove(self, key: tuple[int, int]) -> Seen | None:
         found = self._entries.pop(key, None)
-        if found is not None:
-            self._bytes -= found.viewed_bytes
-        return found
+        if found is None:
+            return None
+        self._bytes -= found[1]
+        return found[0]

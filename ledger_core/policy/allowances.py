@@ -126,10 +126,13 @@ class Spent(msgspec.Struct, frozen=True):
 
 State = Spent | Window
 
+_BUDGET, _RATE = b"b", b"r"
+_UNSPENT = Spent(0)
+
 
 def state_key(of: Draw | Rate) -> bytes:
     """Name what is known of a draw or rate: a budget and a rate never share it."""
-    return (b"b" if isinstance(of, Draw) else b"r") + of.key
+    return (_BUDGET if isinstance(of, Draw) else _RATE) + of.key
 
 
 def ends_ms(state: State) -> int | None:
@@ -158,16 +161,20 @@ class Allowances:
         for name, rate in {state_key(rate): rate for rate in rates}.items():
             self.changed[name] = self._window(rate).counted()
         for draw in draws:
-            name = state_key(draw)
-            used = self._find(name)
-            if used is None and _is_over(draw, self._now_ms):
-                continue  # What is settled after its budget ended has nothing to be settled with.
-            spent = used if isinstance(used, Spent) else Spent(0)
-            after = min(max(0, spent.microusd + draw.amount_microusd), _USED_MAX)
+            name = _BUDGET + draw.key
+            spent = self.changed.get(name) or self.known.get(name)
+            if not isinstance(spent, Spent):
+                if _is_over(draw, self._now_ms):
+                    continue  # What is settled after its budget ended has nothing to settle with.
+                spent = _UNSPENT
+            after = spent.microusd + draw.amount_microusd
+            if not 0 <= after <= _USED_MAX:
+                after = 0 if after < 0 else _USED_MAX
             self.changed[name] = Spent(after, draw.until_ms or spent.until_ms)
 
     def _check_draw(self, draw: Draw) -> int:
-        spent = self._find(state_key(draw))
+        name = _BUDGET + draw.key
+        spent = self.changed.get(name) or self.known.get(name)
         used = spent.microusd if isinstance(spent, Spent) else 0
         limit = draw.limit_microusd
         if limit is not None and used >= limit:

@@ -8,6 +8,7 @@ different readers. What was recorded directly, without a start, and a refusal, h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -79,11 +80,13 @@ _NUMBERS = (
     "tokens_cache_write", "tokens_reasoning", "tokens_audio", "cost_microusd", "cost_basis",
     "stop_reason",
 )  # fmt: skip
+_read_names, _read_numbers = attrgetter(*_NAMES), attrgetter(*_NUMBERS)
 
 
 def _names(said: Any, received_at: int) -> dict[str, Any]:
-    found = {name: getattr(said, name) for name in _NAMES}
-    return found | {"began_at": _time(said.timestamp, received_at)}
+    found = dict(zip(_NAMES, _read_names(said), strict=True))
+    found["began_at"] = _time(said.timestamp, received_at)
+    return found
 
 
 def _time(text: str, received_at: int) -> int:
@@ -114,7 +117,7 @@ def _refused(said: Any, received_at: int) -> CallPart:
 
 
 def _done(said: Any, received_at: int, wire: str | None, ended: str | None) -> CallFacts:
-    numbers = {name: getattr(said, name) for name in _NUMBERS}
+    numbers = dict(zip(_NUMBERS, _read_numbers(said), strict=True))
     code = said.status_code
     is_error = (code is not None and code >= 400) or ended in _FAILED
     return CallFacts(

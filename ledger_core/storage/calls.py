@@ -7,8 +7,9 @@ something was erased from is made anew of the rows that are left.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -82,12 +83,16 @@ class Call(msgspec.Struct, frozen=True):
 _CHANGED = ("end_index", "audience", *FACTS)
 
 
+_BOUNDED = tuple(name for name in FACTS if name not in TEXTS and name != "began_at")
+_read_bounded = attrgetter(*_BOUNDED)
+
+
 def bounded(facts: CallFacts) -> CallFacts:
     """Return facts whose numbers can be summed."""
     large = {
         name: _LARGEST
-        for name in FACTS
-        if name not in TEXTS and name != "began_at" and (getattr(facts, name) or 0) > _LARGEST
+        for name, value in zip(_BOUNDED, _read_bounded(facts), strict=True)
+        if value is not None and value > _LARGEST
     }
     return msgspec.structs.replace(facts, **large) if large else facts
 
@@ -104,8 +109,9 @@ class _Sums:
         self.names: tuple[set[str], ...] = tuple(set() for _ in SESSION_NAMES)
 
     def add(self, facts: CallFacts, sign: int) -> None:
-        for at, value in enumerate(_worth(facts)):
-            self.values[at] += sign * value
+        self.values = [
+            value + sign * worth for value, worth in zip(self.values, _worth(facts), strict=True)
+        ]
         if sign > 0:
             began = facts.began_at
             self.first = began if self.first is None else min(self.first, began)
@@ -145,16 +151,16 @@ class _Tally:
     """Differences of sums, by session and by line of spending."""
 
     def __init__(self) -> None:
-        self.sessions: dict[SessionKey, _Sums] = {}
-        self.spending: dict[SpendingKey, _Sums] = {}
+        self.sessions: defaultdict[SessionKey, _Sums] = defaultdict(_Sums)
+        self.spending: defaultdict[SpendingKey, _Sums] = defaultdict(_Sums)
 
     def add(self, call: Call, sign: int) -> None:
         facts = call.facts
         if facts is None:
             return
-        self.spending.setdefault(spending_key(facts), _Sums()).add(facts, sign)
+        self.spending[spending_key(facts)].add(facts, sign)
         if facts.session_id:
-            self.sessions.setdefault(facts.session_id, _Sums()).add(facts, sign)
+            self.sessions[facts.session_id].add(facts, sign)
 
 
 class _Batch:

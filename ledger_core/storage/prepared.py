@@ -55,10 +55,13 @@ def _compile_any(element: Among, compiler: SQLCompiler, **options: Any) -> str:
 
 
 class _Compiled(NamedTuple):
-    """The driver's text, and the names of its parameters in their order."""
+    """The driver's text, and its parameters in their order.
+
+    Each is named; one of a list's values has its place in the list as well.
+    """
 
     text: str
-    order: Sequence[str]
+    order: Sequence[tuple[str, int | None]]
 
 
 class Prepared:
@@ -86,26 +89,32 @@ class Prepared:
         """Return the text and the values that the driver takes."""
         dialect = tx.dialect.name
         lengths: tuple[int, ...] = ()
-        flat = values
         if self._lists and dialect == "sqlite":
-            values |= {name: _padded(values[name]) for name in self._lists}
-            lengths = tuple(len(values[name]) for name in self._lists)
-            flat = dict(values)
             for name in self._lists:
-                flat |= {f"{name}_{n}": value for n, value in enumerate(values[name], 1)}
+                values[name] = _padded(values[name])
+            lengths = tuple([len(values[name]) for name in self._lists])
         compiled = self._compiled.get((dialect, lengths))
         if compiled is None:
             compiled = self._compiled[dialect, lengths] = self._compile(tx, values)
-        return compiled.text, [flat[name] for name in compiled.order]
+        return compiled.text, [
+            values[name] if at is None else values[name][at] for name, at in compiled.order
+        ]
 
     def _compile(self, tx: Connection, values: Mapping[str, Any]) -> _Compiled:
         compiled = self._statement.compile(dialect=tx.dialect)
         assert isinstance(compiled, SQLCompiler)
         state = compiled.construct_expanded_state(dict(values))
         if state.positiontup is not None:
-            return _Compiled(state.statement, state.positiontup)
+            places: dict[str, tuple[str, int | None]] = {
+                f"{name}_{at + 1}": (name, at)
+                for name in self._lists
+                for at in range(len(values[name]))
+            }
+            order = [places.get(name, (name, None)) for name in state.positiontup]
+            return _Compiled(state.statement, order)
         # By position and in binary: by name, psycopg writes arrays out as text.
-        return _Compiled(_NAMED.sub("%b", state.statement), _NAMED.findall(state.statement))
+        names = _NAMED.findall(state.statement)
+        return _Compiled(_NAMED.sub("%b", state.statement), [(name, None) for name in names])
 
 
 def in_parts(values: Collection[Value], size: int = _LIST_VALUES) -> Iterator[list[Value]]:

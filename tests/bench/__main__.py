@@ -22,7 +22,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import consensus, effects, erasing, growth, machine, sealing, service, verifying
+from tests.bench import (
+    capturing,
+    consensus,
+    effects,
+    erasing,
+    growth,
+    machine,
+    sealing,
+    service,
+    verifying,
+)
 from tests.bench.figures import Report
 from tests.bench.run import FULL, QUICK, STORES, Run, Sizes
 from tests.bench.stock import make_stock
@@ -40,6 +50,8 @@ SECTIONS: Final[dict[str, Callable[[Run], None]]] = {
     "consensus-postgresql": lambda run: consensus.measure(run, "postgresql"),
     "sealing-sqlite": lambda run: sealing.measure(run, "sqlite"),
     "sealing-postgresql": lambda run: sealing.measure(run, "postgresql"),
+    "capture-sqlite": lambda run: capturing.measure(run, "sqlite"),
+    "capture-postgresql": lambda run: capturing.measure(run, "postgresql"),
     "growth-postgresql": lambda run: growth.measure(run, "postgresql"),
     "growth-sqlite": lambda run: growth.measure(run, "sqlite"),
     "verify": verifying.measure,
