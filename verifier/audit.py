@@ -41,7 +41,8 @@ from verifier.whole import Whole
 from verifier.workers import run_tasks
 
 SMALL_BYTES: Final = 1_000_000
-CONTEXT_PARTS_BYTES: Final = limits.PAYLOAD_PARTS * (limits.PAYLOAD_PART_BYTES + 1_000)
+CONTEXT_PARTS_BYTES: Final = limits.PAYLOAD_PART_BYTES + limits.SUBMISSION_BYTES
+"""What comes from elsewhere fits a submission; what a service signs itself has one large part."""
 
 Tell = Callable[[int, int], None]
 """Told how many entries of how many are done."""

@@ -34,7 +34,10 @@ def test_the_same_secret_gives_the_same_keys_and_every_ledger_and_purpose_its_ow
         ring.operator(origin).public_key for ring in (one, other) for origin in ("a", "b", "a\n")
     }
     keys |= {ring.log_signer(o).public.public_key for ring in (one, other) for o in ("a", "b")}
-    assert len(keys) == 10
+    keys |= {ring.proxy(o).public_key for ring in (one, other) for o in ("a", "b")}
+    keys |= {ring.allowance_secret() for ring in (one, other)}
+    assert len(keys) == 16
+    assert one.allowance_secret() == again.allowance_secret()
     assert one.service_name() == again.service_name() != other.service_name()
 
 
