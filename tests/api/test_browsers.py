@@ -115,5 +115,6 @@ def test_a_page_of_our_own_host_reads_what_this_machine_reads(embedded: Live) ->
     with visiting(f"{embedded.url}/api/sessions") as page:
         told = page.evaluate(ATTACK, ["", ROUTE])
     assert '"session_id":"s"' in told["read"]
+    assert told["socket"] == "open"
     assert told["json"].startswith("401 "), "what governs needs a token, here too"
     assert told["erase"].startswith("401 ") or told["erase"].startswith("403 ")
