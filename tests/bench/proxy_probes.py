@@ -32,6 +32,7 @@ from tests.bench.proxy_load import MODEL, PATH
 from tests.bench.proxy_subjects import Subject
 
 PARALLEL: Final = 60
+PATHS: Final = (f"{PATH}/", f"/{PATH}", "/v1/moderations", "/v1/completions", "/v1/audio/speech")
 _WAIT_S: Final = 10
 _SECRET: Final = b"truck"
 _FORGED: Final = b"train"
@@ -43,14 +44,16 @@ TOOLS: Final[dict[str, Start]] = {
 }
 
 
-def ask(subject: Subject, session: str, *, stream: bool = False) -> httpx.Response:
+def ask(
+    subject: Subject, session: str, *, stream: bool = False, path: str = PATH
+) -> httpx.Response:
     body = {
         "model": MODEL,
         "max_tokens": 300,
         "messages": [{"role": "user", "content": f"{_SECRET.decode()} or train?"}],
     }
     headers = {"x-agenticledger-session-id": session, "authorization": "Bearer sk-probe"}
-    url = f"http://127.0.0.1:{subject.port}{PATH}"
+    url = f"http://127.0.0.1:{subject.port}{path}"
     more = {"stream": True} if stream else {}
     return httpx.post(url, json=body | more, headers=headers, timeout=60)
 
@@ -98,6 +101,16 @@ def killed_waiting(start: Start, exchanges: Path, folder: Path) -> str:
 
 def killed_streaming(start: Start, exchanges: Path, folder: Path) -> str:
     return killed(start, exchanges, folder, stream=True)
+
+
+def by_other_paths(start: Start, exchanges: Path, folder: Path) -> str:
+    """Make calls by paths of other kinds, and by other spellings of the usual one."""
+    with proxy_subjects.upstream(exchanges, folder) as before, start(before, folder) as subject:
+        for path in PATHS:
+            ask(subject, "others", path=path)
+        time.sleep(1)
+        row = sessions(subject).get("others") or {"call_count": 0}
+    return f"{row['call_count']} of {len(PATHS)} on record"
 
 
 def overspent(start: Start, exchanges: Path, folder: Path) -> str:
@@ -180,6 +193,7 @@ def _verify(subject: Subject, folder: Path) -> str:
 PROBES: Final = {
     "killed while the provider thinks": killed_waiting,
     "killed while it streams": killed_streaming,
+    "paths of other kinds and spellings": by_other_paths,
     f"{PARALLEL} calls at once, budget of one": overspent,
     "the database edited": edited,
 }

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -136,14 +137,21 @@ def peer_python() -> Path:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return what a folder's files hold on disk."""
+    """Return what a folder's files hold, once SQLite's journals are written back."""
     total = 0
     for path in folder.rglob("*"):
         try:
+            if path.suffix == ".db":
+                _write_back(path)
             total += path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:
             continue  # A temporary file, gone meanwhile.
     return total
+
+
+def _write_back(file: Path) -> None:
+    with closing(sqlite3.connect(file, timeout=30)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def server_bytes(server: Server, name: str) -> int:
