@@ -16,7 +16,7 @@ from api.demo import service
 from api.demo.exchanges import body_bytes, read_exchanges
 from api.demo.forger import bodies
 from api.demo.service import Service
-from api.demo.telling import check_offline, expect, say, step
+from api.demo.telling import check_offline, check_session, expect, say, step
 from api.demo.upstream import Manner, Upstream, replaying
 
 RECORDED: Final = Path(__file__).parent / "capture.jsonl"
@@ -199,7 +199,8 @@ def _audit(running: Service, folder: Path, provider: Upstream, recorded: Exchang
     archive, policy = folder / "calls.zip", folder / "calls.policy"
     log_key = running.describe(LEDGER)["log_key"]
     policy.write_text(f"log {log_key}\nquorum none\n")
-    with step("The auditor gets the archive of these calls, and verifies it offline"):
+    _audit_trip(running, folder, policy)
+    with step("The auditor gets the archive of all calls, and verifies it offline"):
         running.command("export", "--ledger", LEDGER, "--out", str(archive))
         code, report = check_offline(archive, policy)
         expect(code, 0)
@@ -212,6 +213,23 @@ def _audit(running: Service, folder: Path, provider: Upstream, recorded: Exchang
     if b"of-the-provider" in archive.read_bytes() + b"".join(bodies(archive)):
         raise SystemExit("a provider's key is on record")
     say("   The agents' keys for the provider are nowhere in it.")
+
+
+def _audit_trip(running: Service, folder: Path, policy: Path) -> None:
+    """Verify one session's export, and what becomes of it when a word in it is another."""
+    export, forged = folder / "trip.json", folder / "forged.json"
+    with step("The trip's calls are one file; the auditor verifies it offline"):
+        answer = running.ask(f"/export/{TRIP}", running.token)
+        answer.raise_for_status()
+        export.write_bytes(answer.content)
+        code, report = check_session(export, policy)
+        expect(code, 0)
+    say("   " + report.strip().replace("\n", "\n   "))
+    forged.write_bytes(answer.content.replace(b"620 EUR", b"260 EUR"))
+    code, report = check_session(forged, policy)
+    if not code:
+        raise SystemExit(f"a forged price was verified: {report}")
+    say(f"   With another price in it, the verifier ends with exit code {code}.")
 
 
 def _answers(archive: Path) -> Iterator[bytes]:

@@ -18,6 +18,16 @@ def check_offline(archive: Path, policy: Path, *more: str) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
+def check_session(export: Path, policy: Path) -> tuple[int, str]:
+    """Run the verifier over a session's export; return exit code and report."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+        contextlib.redirect_stderr(printed),
+    ):
+        code = verify(["session", str(export), "--trust", str(policy)])
+    return code, printed.getvalue()
+
+
 def expect(code: int, wanted: int) -> None:
     if code != wanted:
         raise SystemExit(f"the verifier ended with {code}, expected {wanted}")
