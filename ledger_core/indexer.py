@@ -26,7 +26,7 @@ from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import Views
 from ledger_core.words import fold
 
-_ENTRIES = 64
+_ENTRIES = 256
 """Entries whose calls are taken in one transaction: a fraction of a second."""
 _IDLE_S = 0.5
 _IDLE_SHARE = 20

@@ -88,6 +88,10 @@ CERTIFICATE_ORDERS: Final = 1_000
 CERTIFICATE_BYTES: Final = 64 * 1024 * 1024
 """A certificate of erasure: an order may name 10,000 entries."""
 
+SESSION_EXPORT_BYTES: Final = 512 * 1024 * 1024
+SESSION_EXPORT_ENTRIES: Final = 20_000
+"""A session's export, which is read in one piece."""
+
 CHANGES_OF_AN_ENTRY: Final = 4_096
 SUBJECT_CHARS: Final = 512
 """A longer name of whom an entry is about finds nothing."""

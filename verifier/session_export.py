@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ledger_core import ids
+from ledger_core import ids, limits
 from ledger_core.errors import (
     CommitmentError,
     LedgerGridError,
@@ -36,7 +36,6 @@ from ledger_core.formats.record import (
     verify_record,
 )
 from ledger_core.formats.session_export import (
-    BYTES,
     SessionExport,
     ShownEntry,
     parse_session,
@@ -112,7 +111,7 @@ class Verdict(msgspec.Struct):
 def read_export(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(BYTES + 1)
+            return file.read(limits.SESSION_EXPORT_BYTES + 1)
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
 

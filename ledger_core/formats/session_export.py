@@ -17,11 +17,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from ledger_core import limits
 from ledger_core.errors import MalformedError, TooLargeError
 
 FORMAT: Final = "ledgergrid/session-export@v1"
-BYTES: Final = 512 * 1024 * 1024
-ENTRIES: Final = 20_000
 
 
 class ShownPart(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,7 +46,9 @@ class Proofs(msgspec.Struct, frozen=True):
     ledger: str
     log_key: str
     checkpoint: str
-    entries: Annotated[tuple[ShownEntry, ...], msgspec.Meta(max_length=ENTRIES)]
+    entries: Annotated[
+        tuple[ShownEntry, ...], msgspec.Meta(max_length=limits.SESSION_EXPORT_ENTRIES)
+    ]
 
 
 class SessionExport(msgspec.Struct, frozen=True):
@@ -69,8 +70,8 @@ def format_session(export: SessionExport) -> bytes:
 
 def parse_session(raw: bytes) -> SessionExport:
     """Parse the text and prove nothing of it."""
-    if len(raw) > BYTES:
-        raise TooLargeError(f"session export is larger than {BYTES} bytes")
+    if len(raw) > limits.SESSION_EXPORT_BYTES:
+        raise TooLargeError(f"session export is larger than {limits.SESSION_EXPORT_BYTES} bytes")
     try:
         return _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -232,15 +232,21 @@ class CallReading:
             elif name is not None:
                 where.append(self._has_call(scope, c.session_id, column, name))
         if wanted.model is not None:
-            where.append(c.models.icontains(wanted.model, autoescape=True))
+            where.append(self._is_like(c.models, wanted.model))
         if wanted.q is not None:
             parts = (c.session_id, c.agents, c.users)
-            where.append(or_(*(part.icontains(wanted.q, autoescape=True) for part in parts)))
+            where.append(or_(*(self._is_like(part, wanted.q) for part in parts)))
         if wanted.since is not None:
             where.append(c.last_call_at >= wanted.since)
         if wanted.until is not None:
             where.append(c.last_call_at < wanted.until)
         return where
+
+    def _is_like(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+        """Find a text in a column whatever the case; SQLite's LIKE knows that of ASCII alone."""
+        is_sqlite = self._database.dialect.name == "sqlite"
+        find = column.contains if is_sqlite and text.isascii() else column.icontains
+        return find(text, autoescape=True)
 
     def _holds(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
         is_postgresql = self._database.dialect.name == "postgresql"

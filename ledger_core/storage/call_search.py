@@ -34,10 +34,10 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from ledger_core.storage.call_tables import CallTables, MakeTable
 from ledger_core.storage.database import Database, Transaction
-from ledger_core.storage.prepared import in_parts
+from ledger_core.storage.prepared import change_many, in_parts
 from ledger_core.words import Phrase
 
-RANKED = 20_000
+RANKED = 5_000
 """So many of the newest matches are ranked: a word that stands everywhere ranks nothing."""
 _POSITIONS, _POSITION = 255, 16_383
 """PostgreSQL keeps no more positions of a word, and none beyond."""
@@ -128,28 +128,32 @@ class CallSearch:
             if (done or 0) != start:
                 return
             self._remove(tx, ledger_id, [each.index for each in texts])
-            for each in texts:
-                self._add(tx, ledger_id, each)
+            self._add(tx, ledger_id, [each for each in texts if each.words])
             if done is None:
                 tx.execute(insert(progress).values(ledger_id=ledger_id, size=end))
             else:
                 this = progress.c.ledger_id == ledger_id
                 tx.execute(update(progress).where(this).values(size=end))
 
-    def _add(self, tx: Transaction, ledger_id: int, call: CallText) -> None:
-        if not call.words:
+    def _add(self, tx: Transaction, ledger_id: int, calls: Sequence[CallText]) -> None:
+        if not calls:
             return
-        row = {"ledger_id": ledger_id, "index": call.index, "end_index": call.end_index}
         if self._tables.is_postgresql:
-            tx.execute(insert(self._tables.texts).values(**row, words=_vector(call.words)))
+            rows = [
+                {"ledger_id": ledger_id, "index": each.index, "end_index": each.end_index,
+                 "words": _vector(each.words)}
+                for each in calls
+            ]  # fmt: skip
+            tx.execute(insert(self._tables.texts), rows)
             return
-        plain = " ".join(call.words)
-        packed = zlib.compress(plain.encode(), 1)
-        doc = tx.execute(
-            insert(self._tables.texts).values(**row, words=packed)
-        ).inserted_primary_key
-        assert doc is not None
-        tx.exec_driver_sql(f"INSERT INTO {_FTS} (rowid, words) VALUES (?, ?)", (doc[0], plain))
+        last = tx.execute(select(func.max(self._tables.texts.c.doc))).scalar() or 0
+        plain = [(last + n, " ".join(each.words)) for n, each in enumerate(calls, 1)]
+        packed = [
+            (doc, ledger_id, each.index, each.end_index, zlib.compress(words.encode(), 1))
+            for (doc, words), each in zip(plain, calls, strict=True)
+        ]
+        self._database.dialect.insert_many(tx, self._tables.texts, packed)
+        change_many(tx, f"INSERT INTO {_FTS} (rowid, words) VALUES (?, ?)", plain)
 
     # --- forgetting --------------------------------------------------------------
 

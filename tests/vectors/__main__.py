@@ -18,6 +18,7 @@ from tests.vectors import (
     record_types,
     record_types_page,
     segment,
+    session_export,
     signatures,
     submission,
     tree,
@@ -43,6 +44,7 @@ FILES: dict[str, ModuleType] = {
     "changes": changes,
     "segment": segment,
     "certificate": certificate,
+    "session-export": session_export,
 }
 """Each page of docs/spec with vectors, and what makes them."""
 

@@ -26,6 +26,7 @@ from ledger_core.formats import (
     witness,
 )
 from ledger_core.formats.record import Part, PartRef, Ref, SignedRecord
+from ledger_core.formats.session_export import parse_session
 from ledger_core.merkle import tiles, tree
 from ledger_core.policy import anchoring, certificate
 from ledger_core.policy.act import Act
@@ -40,6 +41,7 @@ from ledger_core.records.types.epoch import STATEMENT_TYPE, Statement, format_st
 from ledger_core.records.types.log_key import handover_message
 from tests.vectors import judge_changes
 from tests.vectors.build import SALT, Case, make_record, read
+from verifier.session_export import verify_session
 
 Given = Mapping[str, Any]
 
@@ -286,6 +288,12 @@ def _check_certificate(given: Given) -> dict[str, Any]:
     return {"erasures": [{name: getattr(each, name) for name in told} for each in proved]}
 
 
+def _verify_session(given: Given) -> dict[str, Any]:
+    policy = trust_policy.parse_trust_policy(read(given["policy"]))
+    verdict = verify_session(read(given["export"]), policy)
+    return {"failed": verdict.failed, "unread": len(verdict.unread)}
+
+
 def _parse_trust_policy(given: Given) -> None:
     trust_policy.parse_trust_policy(read(given["policy"]))
 
@@ -522,6 +530,8 @@ OPERATIONS: dict[str, Callable[[Given], Any]] = {
     "check_receipt": _check_receipt,
     "parse_certificate": _silently(_parse_certificate),
     "check_certificate": _check_certificate,
+    "verify_session": _verify_session,
+    "parse_session": _silently(lambda given: parse_session(read(given["export"]))),
     "parse_anchored": _silently(_parse_anchored),
     "check_anchored": _check_anchored,
     "parse_trust_policy": _parse_trust_policy,

@@ -68,6 +68,7 @@ LIMITS = {
     "changes": "CHANGE_TARGETS CHANGES_OF_AN_ENTRY KEEP_S PAYLOAD_PARTS",
     "segment": "SEGMENT_ITEMS ENTRY_BYTES PAYLOAD_PART_BYTES",
     "certificate": "CERTIFICATE_ORDERS CERTIFICATE_BYTES",
+    "session-export": "SESSION_EXPORT_BYTES SESSION_EXPORT_ENTRIES",
 }
 """The limits of ledger_core/limits.py that bind a format, and must stand on its page."""
 
