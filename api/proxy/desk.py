@@ -10,7 +10,9 @@ import time
 from typing import NamedTuple
 
 import anyio
+import msgspec
 
+from api.capture_settings import listed
 from api.ferry import Ferry
 from api.proxy.answers import Refusal
 from api.proxy.conversations import Conversations
@@ -20,8 +22,11 @@ from api.proxy.pricing import Pricing
 from api.proxy.rules import Rules, limits_of
 from api.proxy.upstream import Upstream
 from api.service import Service
+from api.settings import PREFIX, Settings
 from ledger_core.capturing import Scribe, open_scribe
-from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.errors import LedgerGridError, MalformedError, SettingsError, StorageError
+from ledger_core.llm import codings, patterns
+from ledger_core.llm.redactor import Redactor
 
 _RULES_S = 0.5
 """How long rules may have changed without this process having noticed."""
@@ -44,6 +49,7 @@ class Desk:
         self.ferry = Ferry(service.pool)
         self.upstream = Upstream(service.settings)
         self.pricing = Pricing(service.settings)
+        self._redactor = read_redactor(service.settings)
         self.outbox = Outbox(service.settings.data / "outbox", service.settings.outbox_bytes)
         self.delivery = Delivery(self.outbox, self.ferry, self.scribe)
         self.conversations = Conversations()
@@ -82,8 +88,38 @@ class Desk:
         self._rules_until_s = time.monotonic() + _RULES_S
 
     def keep(self, body: bytes, media_type: str, encoding: str) -> Kept:
-        """Return what is stored of a body; blocking."""
-        return Kept(body, encoding, 0)
+        """Return what is stored of a body; blocking.
+
+        Where a redactor is to look and cannot, because what it gets is no text, nothing is stored.
+        """
+        if self._redactor is None:
+            return Kept(body, encoding, 0)
+        try:
+            plain = codings.decode(body, encoding)
+            redacted, count = self._redactor.redact(plain, media_type)
+        except MalformedError:
+            return Kept(None, encoding, 1)
+        return Kept(redacted, "", count) if count else Kept(body, encoding, 0)
+
+    def keep_text(self, text: str | None) -> str | None:
+        """Return what is stored of what an upstream says of an error."""
+        if text is None or self._redactor is None:
+            return text
+        return self._redactor.redact_text(text)[0]
+
+
+def read_redactor(settings: Settings) -> Redactor | None:
+    """Read what is to be made unreadable; :class:`SettingsError` for what cannot be looked for."""
+    kinds: set[str] = set(listed(settings.redact))
+    if "all" in kinds:
+        kinds = kinds - {"all"} | patterns.KINDS.keys()
+    own: tuple[str, ...] = ()
+    if settings.redact_patterns:
+        try:
+            own = msgspec.json.decode(settings.redact_patterns, type=tuple[str, ...])
+        except msgspec.DecodeError:
+            raise SettingsError(f"{PREFIX}REDACT_PATTERNS: a JSON list of patterns") from None
+    return Redactor(kinds, own) if kinds or own else None
 
 
 def unavailable(error: LedgerGridError) -> Refusal:

@@ -337,6 +337,9 @@ class Recording:
             redactions=kept.redactions,
         )
         call = _with_answer(call, answered, cost.usage or Usage(), outcome)
+        if call.error_detail is not None:
+            detail = desk.keep_text(call.error_detail)
+            call = msgspec.structs.replace(call, error_detail=detail)
         draws = self._drawn.settled((cost.microusd or 0) - self._reserved)
         return _End(call, kept.body, draws, answered)
 
