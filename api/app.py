@@ -32,6 +32,7 @@ from api.mcp.server import PATH as MCP_PATH
 from api.mcp.server import McpEndpoint
 from api.metrics import Metrics
 from api.proxy.app import Proxy
+from api.proxy.session_paths import SessionPaths
 from api.reporting import open_reporters
 from api.routes import (
     alerts,
@@ -107,7 +108,8 @@ class App:
         hot = records.AppendRoutes(bounded, service)
         verbose = service.settings.log_level == "debug"
         guarded = Guard(Proxy(hot, service), service.settings)
-        self._layers: ASGIApp = logs.Observer(guarded, service.metrics, logs_requests=verbose)
+        observed = logs.Observer(guarded, service.metrics, logs_requests=verbose)
+        self._layers: ASGIApp = SessionPaths(observed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._layers(scope, receive, send)

@@ -1,8 +1,8 @@
 """``ledgergrid run -- COMMAND``: any agent, on record, without a change to its code.
 
 The command's SDKs are pointed at the proxy by the variables that they read themselves, and told by
-their default headers which session and agent their calls are of. If no service runs, one is started
-for as long as the command lasts. The command's exit code is ours; signals go to it.
+address and default headers which session and agent their calls are of. If no service runs, one is
+started for as long as the command lasts. The command's exit code is ours; signals go to it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import typer
 
 from api.commands.options import DEFAULT_URL, Data, TokenFile
 from api.commands.remote import read_token
+from api.proxy.session_paths import SESSION_NAME
 from ledger_core.errors import SettingsError
 
 _ASK_S: Final = 5.0
@@ -100,10 +101,13 @@ def agent_environment(address: str, labels: Mapping[str, str], token: str | None
     to leave this one out.
     """
     environment = dict(os.environ)
+    session = labels["session-id"]
+    # Not every client sends the headers below; every client sends its address.
+    base = f"{address}/s/{session}" if re.fullmatch(SESSION_NAME, session) else address
     for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
-        environment[name] = f"{address}/v1"
+        environment[name] = f"{base}/v1"
     for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"):
-        environment[name] = address
+        environment[name] = base
     headers = {f"x-ledgergrid-{name}": value for name, value in labels.items()}
     if token:
         headers[_KEY] = token
@@ -114,7 +118,7 @@ def agent_environment(address: str, labels: Mapping[str, str], token: str | None
         host = urlsplit(address).hostname or ""
         environment[name] = ",".join(filter(None, [os.environ.get(name, ""), host]))
     environment["LEDGERGRID_URL"] = address
-    environment["LEDGERGRID_SESSION_ID"] = labels["session-id"]
+    environment["LEDGERGRID_SESSION_ID"] = session
     return environment
 
 
@@ -222,7 +226,8 @@ def _report(
         _say(f"session {session}: no call reached the ledger")
         _say("does the command use an OpenAI or Anthropic SDK, and no base URL of its own?")
         return
-    told = [f"{found['call_count']} calls"]
+    calls = found["call_count"]
+    told = [f"{calls} call" if calls == 1 else f"{calls} calls"]
     for name, word in (
         ("blocked_count", "refused"),
         ("error_count", "failed"),

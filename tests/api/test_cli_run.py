@@ -56,7 +56,7 @@ def test_the_commands_sdks_are_pointed_at_a_service_started_for_it(shell: Shell)
     done = run(shell, "--agent", "planner", "--session", "s-1", "--", sys.executable, "-c", SHOW)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    found = re.fullmatch(r"http://127\.0\.0\.1:\d+", seen["ANTHROPIC_BASE_URL"])
+    found = re.fullmatch(r"http://127\.0\.0\.1:\d+/s/s-1", seen["ANTHROPIC_BASE_URL"])
     assert found
     assert seen["OPENAI_BASE_URL"] == f"{found[0]}/v1" == seen["OPENAI_API_BASE"]
     headers = seen["OPENAI_CUSTOM_HEADERS"].split("\n")
@@ -79,6 +79,23 @@ def test_every_call_is_on_record_and_the_exit_code_is_the_commands(
     assert upstream.count == 2
     assert "session s-1: 2 calls" in done.stderr
     assert "ledgergrid serve --data d" in done.stderr
+
+
+def test_a_client_that_sends_no_headers_is_in_the_session_all_the_same(
+    shell: Shell, upstream: Upstream
+) -> None:
+    code = (
+        "import json, os, urllib.request as u\n"
+        "body = {'model': 'text-embedding-3-small', 'input': ['two pallets to Lyon'],"
+        " 'encoding_format': 'float'}\n"
+        "url = os.environ['OPENAI_BASE_URL'] + '/embeddings'\n"
+        "head = {'content-type': 'application/json'}\n"
+        "u.urlopen(u.Request(url, json.dumps(body).encode(), head))\n"
+    )
+    words = ("--session", "bare-1", "--", sys.executable, "-c", code)
+    done = run(shell, *words, LEDGERGRID_UPSTREAM_URL=upstream.url)
+    assert done.returncode == 0, done.stderr
+    assert "session bare-1: 1 call, " in done.stderr
 
 
 def test_signals_reach_the_command_and_its_end_is_told(shell: Shell) -> None:
@@ -109,7 +126,7 @@ def test_a_command_that_a_signal_ends_is_told_as_shells_tell_it(shell: Shell) ->
 
 def test_the_service_is_gone_when_the_command_is(shell: Shell) -> None:
     done = run(shell, "--", sys.executable, "-c", SHOW)
-    port = json.loads(done.stdout)["ANTHROPIC_BASE_URL"].rpartition(":")[2]
+    port = json.loads(done.stdout)["LEDGERGRID_URL"].rpartition(":")[2]
     deadline = time.monotonic() + 10
     while is_served(port):
         assert time.monotonic() < deadline
@@ -133,6 +150,8 @@ def test_headers_and_proxies_that_were_set_are_kept(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-team: blue\nx-ledgergrid-session-id: old")
     monkeypatch.setenv("NO_PROXY", "intranet")
     made = agent_environment("http://127.0.0.1:8080", {"session-id": "s-2"}, "lgt_secret")
+    odd = agent_environment("http://127.0.0.1:8080", {"session-id": "run 2/3"}, None)
+    assert odd["OPENAI_BASE_URL"] == "http://127.0.0.1:8080/v1"
     assert made["OPENAI_CUSTOM_HEADERS"].split("\n") == [
         "x-team: blue",
         "x-ledgergrid-session-id: s-2",
