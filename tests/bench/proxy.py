@@ -35,7 +35,7 @@ from tests.support.postgresql import Server, postgresql
 RESULTS: Final = Path("build/bench.jsonl")
 CLIENTS: Final = (1, 32, 128)
 TURNS: Final = 100
-_PAUSE_MS: Final = 5.0
+_PAUSE_MS: Final = 2.0
 _WARM_UP: Final = 200
 _SETTLE_S: Final = 1.0
 

@@ -20,9 +20,10 @@ KEPT_BYTES: Final = limits.PAYLOAD_PART_BYTES
 @dataclass(frozen=True)
 class Request:
     method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """With the provider's key: they are looked at, and never recorded or shown."""
+    body: bytes = field(repr=False)
     provider: str | None = None
     """Who is asked, where the URL does not tell."""
 
@@ -45,7 +46,7 @@ class Exchange:
     began_at_ms: int = field(default_factory=clock.now_ms)
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
+    body: bytearray = field(default_factory=bytearray, repr=False)
     body_bytes: int = 0
     ended: Ended = "complete"
     error: BaseException | None = None

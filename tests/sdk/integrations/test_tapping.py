@@ -223,6 +223,12 @@ def test_a_calls_own_headers_label_it_and_never_leave(noted: Noted, upstream: Up
     assert noted.labels == {"session_id": "run-1"}
 
 
+def test_the_providers_key_is_not_shown_by_what_is_noted(noted: Noted) -> None:
+    with noted.gpt() as client:
+        client.chat.completions.create(**asked("two-subjects"))
+    assert "sk-test" not in repr(noted.only())
+
+
 def test_lists_and_files_are_none_of_a_models_calls(noted: Noted) -> None:
     with noted.gpt() as client:
         with pytest.raises(openai.NotFoundError):
