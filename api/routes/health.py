@@ -60,6 +60,8 @@ def find_problems(service: Service) -> list[str]:
     found += [f"{name}: {error}" for name, error in sorted(service.ledgers.degraded().items())]
     if service.ledgers.follower.failure is not None:
         found.append("search: the views fall behind")
+    if service.ledgers.indexer.failure is not None:
+        found.append("search: the words of calls fall behind")
     return found
 
 

@@ -42,3 +42,23 @@ def test_of_pictures_and_of_very_much_text_only_so_much_counts() -> None:
 
 def test_what_is_no_frame_has_no_text() -> None:
     assert read(b"{", frames.MEDIA_TYPE) == ""
+
+
+WIRES = st.sampled_from(
+    ["openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages", "other", ""]
+)
+BYTES = st.binary(max_size=200) | st.text(max_size=100).map(str.encode)
+HEAD = b"ledgergrid-frame/1 " + b"sha256:" + b"A" * 43 + b" 1 1 1\n"
+
+
+@given(WIRES, BYTES, BYTES, st.sampled_from(["application/json", "text/event-stream", None]))
+def test_whatever_bytes_there_are_the_indexer_goes_on(
+    wire: str, request: bytes, response: bytes, media: str | None
+) -> None:
+    said = {"wire": wire, "response_media_type": media, "status_code": 200, "messages": [[{}]]}
+    for media_type in ("application/json", frames.MEDIA_TYPE):
+        for asked in (request, HEAD + request):
+            ref = PartRef(media_type=media_type, size=len(asked), commitment="sha256:")
+            parts = {"request": asked, "response": response}
+            text = text_of(said, {"request": ref}, parts)
+            assert len(text) <= TEXT_CHARS
