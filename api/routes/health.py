@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from fastapi import APIRouter, Request, Response, Security
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api import actors, problems
 from api.metrics import LEDGERS, LedgerNumbers
@@ -30,6 +32,27 @@ class Health(BaseModel):
 async def healthz() -> Health:
     """Answer as long as the process lives."""
     return Health(status="ok", problems=[])
+
+
+class Liveness(BaseModel):
+    """What tools of this kind ask for first."""
+
+    status: str
+    version: str
+    calls_stopped: bool = Field(description="whether all calls are refused now")
+
+
+@router.head("/health", include_in_schema=False)
+@router.get("/health", operation_id="health", responses=problems.responses(400, 503))
+def health(service: ServiceOf) -> Liveness:
+    """Answer as tools of this kind do, and say whether calls are stopped."""
+    try:
+        ledger = service.ledgers.get(service.settings.capture_ledger)
+    except NotFoundError:
+        is_stopped = False
+    else:
+        is_stopped = ledger.constitution().capture.stopped_since is not None
+    return Liveness(status="ok", version=version("ledgergrid"), calls_stopped=is_stopped)
 
 
 @router.head("/readyz", include_in_schema=False)

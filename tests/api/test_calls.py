@@ -228,3 +228,9 @@ def test_times_and_filters_that_make_no_sense_are_refused(live: Live) -> None:
             "/api/v1/calls?agent=%00",
         ):
             assert problem(http.get(path)) == (400, "malformed"), path
+
+
+def test_health_says_whether_calls_are_stopped(live: Live, captured: Captured) -> None:
+    assert get(live, "/health").items() >= {"status": "ok", "calls_stopped": False}.items()
+    captured.ledger.append_as_operator("capture.stop/1", b'{"action":"stop","reason":"a test"}')
+    assert get(live, "/health")["calls_stopped"] is True
