@@ -74,7 +74,7 @@ class Live:
 def running(settings: Settings) -> Iterator[Live]:
     """Serve until the block ends."""
     app = create_app(settings)
-    if not app.service.ledgers.names():
+    if "main" not in app.service.ledgers.names():
         app.service.ledgers.create("main")
     server = uvicorn.Server(
         uvicorn.Config(
