@@ -27,6 +27,11 @@ from ledger_core.storage.views import Views
 from ledger_core.words import fold
 
 _ENTRIES = 256
+_WIDE_ENTRIES = 8_192
+"""Of ledgers with few calls among their entries."""
+_LEDGERS = 50
+_BREATH_S = 0.05
+"""Between two transactions, so that whoever erases gets its turn."""
 """Entries whose calls are taken in one transaction: a fraction of a second."""
 _IDLE_S = 0.5
 _IDLE_SHARE = 20
@@ -73,7 +78,7 @@ class Indexer:
             if not worked:
                 rest_s = max(_IDLE_S, _IDLE_SHARE * took_s)
             else:
-                rest_s = _REST_SHARE * took_s if sizes != before else 0
+                rest_s = max(_BREATH_S, _REST_SHARE * took_s if sizes != before else 0)
             before = sizes
 
     def catch_up(self) -> None:
@@ -89,15 +94,19 @@ class Indexer:
             done = self._views.search.all_progress()
             filled = self._views.all_progress()
             behind = [each for each, size in filled.items() if done.get(each, 0) < size]
-            for ledger_id in behind:
+            for ledger_id in behind[:_LEDGERS]:
                 if self._closing.is_set():
                     return False
-                start = done.get(ledger_id, 0)
-                self._index(ledger_id, start, min(start + _ENTRIES, filled[ledger_id]))
+                self._index(ledger_id, done.get(ledger_id, 0), filled[ledger_id])
             return bool(behind)
 
-    def _index(self, ledger_id: int, start: int, end: int) -> None:
-        calls = self._views.search.to_read(ledger_id, start, end)
+    def _index(self, ledger_id: int, start: int, filled: int) -> None:
+        search = self._views.search
+        end = min(start + _WIDE_ENTRIES, filled)
+        calls = search.to_read(ledger_id, start, end, _ENTRIES + 1)
+        if len(calls) > _ENTRIES:
+            end = min(start + _ENTRIES, filled)
+            calls = search.to_read(ledger_id, start, end, _ENTRIES)
         texts: list[CallText] = []
         if calls:
             ledger = self._find(ledger_id)
@@ -106,7 +115,7 @@ class Indexer:
             for index, end_index in calls:
                 some = [entries[x] for x in dict.fromkeys((index, end_index)) if x is not None]
                 texts.append(CallText(index, end_index, _words(some)))
-        self._views.search.fill(ledger_id, start, end, texts)
+        search.fill(ledger_id, start, end, texts)
 
 
 def _words(entries: Sequence[StoredEntry]) -> list[str]:

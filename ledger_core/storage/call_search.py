@@ -105,7 +105,9 @@ class CallSearch:
         with self._database.use_views() as tx:
             return {row[0]: row[1] for row in tx.execute(select(self._tables.progress))}
 
-    def to_read(self, ledger_id: int, start: int, end: int) -> list[tuple[int, int | None]]:
+    def to_read(
+        self, ledger_id: int, start: int, end: int, limit: int
+    ) -> list[tuple[int, int | None]]:
         """Return the calls that began, and did not end yet, or ended in ``[start, end)``."""
         c = self._calls.calls.c
         query = select(c.index, c.end_index).where(
@@ -117,7 +119,7 @@ class CallSearch:
             ),
         )
         with self._database.use_views() as tx:
-            return [(row[0], row[1]) for row in tx.execute(query.order_by(c.index))]
+            return [(row[0], row[1]) for row in tx.execute(query.order_by(c.index).limit(limit))]
 
     def fill(self, ledger_id: int, start: int, end: int, texts: Sequence[CallText]) -> None:
         """Add the texts of calls, in place of those there were, and go on to ``end``."""
