@@ -3,7 +3,8 @@
     python -m tests.bench.proxy [--quick] [--only NAME]
 
 In one run, on one machine, before one upstream that answers at once: no proxy at all, a bare
-pass-through, LedgerGrid on SQLite and on PostgreSQL, and agentic-ledger from its package.
+pass-through, LedgerGrid on SQLite, with one worker and with two, and on PostgreSQL, and
+agentic-ledger from its package.
 docs/reference/performance.md says what the figures mean; one line of JSON is added to
 build/bench.jsonl.
 """
@@ -120,6 +121,7 @@ def _subjects(held: ExitStack) -> dict[str, Start]:
         "direct": proxy_subjects.direct,
         "bare": proxy_subjects.bare,
         "ledgergrid-sqlite": partial(proxy_subjects.ours, server=None),
+        "ledgergrid-sqlite-2": partial(proxy_subjects.ours, server=None, WORKERS="2"),
         "ledgergrid-postgresql": ours_on_postgresql,
     }
     if proxy_subjects.has_peer():
