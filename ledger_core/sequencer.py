@@ -10,8 +10,9 @@ What a crash leaves behind: before COMMIT nothing; between COMMIT and the signer
 entries that nobody was told of, found again by id when their authors retry; after the
 signer memory a checkpoint that the database holds. Never a signature over what is not
 committed, never an acknowledgement of what is not durable. Who asks for no receipt is answered at
-COMMIT (:class:`Committed`): what was made durable stays so, even if the signer's memory fails then
-and the ledger takes nothing more.
+COMMIT (:class:`Committed`): what was made durable stays so, whatever becomes of the signer's
+memory. If that cannot be reached, signing is tried again; if it contradicts the tree, the ledger
+takes nothing more.
 """
 
 from __future__ import annotations
