@@ -172,7 +172,7 @@ class Recording:
         in_force = desk.rules(self._scribe)
         asked = parse_request(request.wire, request.body, request.media_type, request.encoding)
         self._asked = asked
-        request.model = rules.find_model(asked, request.path, request.body)
+        request.model = rules.find_model(asked, request.path, request.body, request.encoding)
         in_force.check(request, asked)
         reserved = desk.pricing.reserve(request, asked)
         if reserved is None:

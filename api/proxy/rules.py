@@ -13,17 +13,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
+from itertools import islice
+from urllib.parse import unquote
 
 from api.capture_settings import CaptureSettings, listed, to_microusd
 from api.proxy.answers import Refusal
 from api.proxy.request import Request
+from ledger_core.errors import MalformedError
+from ledger_core.llm import codings
 from ledger_core.llm.model import Asked
 from ledger_core.records.types.capture_limits import CaptureLimits
 
-_FORM_MODEL = re.compile(
-    rb'name="?model"?\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,500})', re.IGNORECASE
+_DISPOSITION = re.compile(rb"content-disposition(?=[ \t:])", re.IGNORECASE)
+_FIELD = re.compile(
+    rb"""[;\s]name(\*\S{0,3})?[ \t]*=[ \t]*("[^"\r\n]*"|[^;\r\n]*)""", re.IGNORECASE
 )
-_DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
+_PARTS = 1_000
+_PART_HEAD_BYTES = 4_096
+_PATH_MODEL = re.compile(r"/(?:deployments|engines|models)/([^/:]+)[/:]", re.IGNORECASE)
 _MODEL_KEY = re.compile(rb'"model"\s*:', re.IGNORECASE)
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
 
@@ -59,11 +66,15 @@ class Rules:
         """Raise :class:`Refusal` unless the request may go where it means to go."""
         limits, model = self.limits, request.model
         if limits.allow_models or limits.deny_models or limits.refuse_unpriced:
-            check_clear(asked, request.body, request.media_type)
+            check_clear(asked, request)
         providers = [request.provider, request.host]
         if model is not None and "/" in model:
             providers.append(model.partition("/")[0])
         self.check_lists(request.wire, model, providers)
+        # What a path names goes before what a body does, or behind it: both must be allowed.
+        for each in _of_path(request.path):
+            if each != model:
+                self.check_lists(request.wire, each, providers)
 
     def check_priced(self, request: Request) -> None:
         """Raise :class:`Refusal` if a model without a known price may not be asked."""
@@ -108,35 +119,84 @@ def _check(
         raise Refusal(reason, f"{what} {lowered[0][:200]} is not among those allowed", 403)
 
 
-def find_model(asked: Asked, path: str, body: bytes) -> str | None:
+def find_model(asked: Asked, path: str, body: bytes, encoding: str = "") -> str | None:
     """Return the model that a request means, wherever it says so."""
     if asked.model is not None:
         return asked.model
-    found = _DEPLOYMENT.search(path)
-    if found is not None:
-        return found[1]
-    form = _FORM_MODEL.search(body, 0, 1_000_000)
-    return form[1].decode("utf-8", "replace") if form else None
+    return next(iter([*_of_path(path), *_of_form(_decoded(body, encoding))]), None)
 
 
-def check_clear(asked: Asked, body: bytes, media_type: str) -> None:
+def _of_path(path: str) -> list[str]:
+    return [unquote(each) for each in _PATH_MODEL.findall(path)]
+
+
+def _of_form(body: bytes) -> list[str]:
+    return _read_form(body)[0] if body.lstrip().startswith(b"--") else []
+
+
+def _read_form(body: bytes) -> tuple[list[str], bool]:
+    """Return what the fields named model hold, and whether anything is said in an odd way."""
+    models: list[str] = []
+    parts = list(islice(_DISPOSITION.finditer(body), _PARTS + 1))
+    is_odd = len(parts) > _PARTS
+    for part in parts:
+        text = body[part.end() : part.end() + _PART_HEAD_BYTES].replace(b"\r\n", b"\n")
+        head, _, value = text.partition(b"\n\n")
+        for star, told in _FIELD.findall(head):
+            name = told.strip(b" \t\"'").lower()
+            is_odd = is_odd or bool(star) or b"%" in name or b"\\" in name
+            if name == b"model":
+                models.append(value.split(b"\n", 1)[0][:500].decode("utf-8", "replace").strip())
+                is_odd = is_odd or b"transfer-encoding" in head.lower()
+    return models, is_odd
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Undo a body's coding; of one that cannot be undone nothing is read."""
+    try:
+        return codings.decode(body, encoding)
+    except MalformedError:
+        return b""
+
+
+def check_clear(asked: Asked, request: Request) -> None:
     """Raise :class:`Refusal` if the upstream may read another model than was judged.
 
-    Parsers differ: in which of two members of one name counts, and in whether case does.
+    Parsers differ: in which of two members of one name counts, in whether case does, in whether
+    what is called a form has to be one.
     """
-    if asked.parse_error is not None and not media_type.startswith("multipart/"):
-        raise Refusal("model_denied", "the request cannot be read, and not every model may be", 403)
-    if _ESCAPED_LETTER.search(body) or len(_MODEL_KEY.findall(body)) > 1:
+    body = _decoded(request.body, request.encoding)
+    if asked.parse_error is not None:
+        is_form = request.wire == "other" and request.media_type.lower().startswith("multipart/")
+        if not is_form or not body.lstrip().startswith(b"--"):
+            raise _unclear("the request cannot be read, and not every model may be asked")
+        _check_form(body)
+        return
+    named = len(_MODEL_KEY.findall(body))
+    if named > 1 or (named and asked.model is None) or _ESCAPED_LETTER.search(body):
         _check_members(body)
 
 
 def _check_members(body: bytes) -> None:
-    def pairs(members: list[tuple[str, object]]) -> list[str]:
-        return [name.lower() for name, _ in members]
+    def names(members: list[tuple[str, object]]) -> list[str]:
+        return [name for name, _ in members]
 
     try:
-        top = json.loads(body, object_pairs_hook=pairs)
+        top = json.loads(body, object_pairs_hook=names)
     except ValueError:
-        top = []
-    if isinstance(top, list) and top.count("model") != 1:
-        raise Refusal("model_denied", "the request names its model more than once", 403)
+        raise _unclear("the request cannot be read, and not every model may be asked") from None
+    models = [name for name in top if name.lower() == "model"]
+    if len(models) > 1:
+        raise _unclear("the request names its model more than once")
+    if models not in ([], ["model"]):
+        raise _unclear(f"the request calls its model {models[0]!r}, which only some would read")
+
+
+def _check_form(body: bytes) -> None:
+    models, is_odd = _read_form(body)
+    if is_odd or len(models) > 1:
+        raise _unclear("the form names its model more than once, or in an odd way")
+
+
+def _unclear(message: str) -> Refusal:
+    return Refusal("model_denied", message, 403)
