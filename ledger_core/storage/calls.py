@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Table, delete, select, tuple_, update
+from sqlalchemy import Table, delete, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from ledger_core.policy.calls import DAY_MS, CallFacts, CallPart
@@ -29,10 +29,9 @@ from ledger_core.storage.call_tables import (
 from ledger_core.storage.database import Dialect, Transaction
 from ledger_core.storage.prepared import in_parts
 
-_LARGEST = 1 << 40
+_LARGEST = 1 << 36
 """A number beyond it is summed as this: an author may claim anything, and sums stay integers."""
 _SUM_LARGEST = (1 << 63) - 1
-_KEYS_AT_ONCE = 1_000
 _NAMES_KEPT = 32
 """Names of one kind that a session is found by."""
 
@@ -256,24 +255,10 @@ class CallViews:
     def _add_spending(
         self, tx: Transaction, ledger_id: int, added: Mapping[SpendingKey, _Sums]
     ) -> None:
-        table = self._tables.spending
-        key = [table.c[name] for name in SPENDING_KEY]
-        there: dict[SpendingKey, tuple[int, ...]] = {}
-        for some in in_parts(added, _KEYS_AT_ONCE):
-            query = select(*key, *(table.c[name] for name in SUMS)).where(
-                table.c.ledger_id == ledger_id, tuple_(*key).in_(some)
-            )
-            there |= {(x[0], x[1], x[2], x[3]): tuple(x[4:]) for x in tx.execute(query)}
-        new = [(ledger_id, *k, *_sum(x.values)) for k, x in added.items() if k not in there]
-        if new:
-            self._dialect.insert_many(tx, table, new)
-        changed = [
-            (*_sum(map(sum, zip(there[k], x.values, strict=True))), ledger_id, *k)
-            for k, x in added.items()
-            if k in there
-        ]
-        if changed:
-            self._dialect.update_many(tx, table, ("ledger_id", *SPENDING_KEY), SUMS, changed)
+        rows = [(ledger_id, *key, *x.values) for key, x in added.items() if any(x.values)]
+        if rows:
+            key = ("ledger_id", *SPENDING_KEY)
+            self._dialect.add_many(tx, self._tables.spending, key, SUMS, rows)
 
     def _add_sessions(
         self, tx: Transaction, ledger_id: int, added: Mapping[SessionKey, _Sums]

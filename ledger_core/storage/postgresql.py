@@ -94,6 +94,17 @@ class Postgresql:
         """Set columns ``values`` of the rows that ``key`` names; rows are values, then key."""
         change(tx, _update_statement(table, key, values), _columns(rows))
 
+    def add_many(
+        self,
+        tx: Connection,
+        table: Table,
+        key: tuple[str, ...],
+        sums: tuple[str, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Add to columns ``sums`` of the rows that ``key`` names, which may be new."""
+        change(tx, _add_statement(table, key, sums), _columns(rows))
+
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     return tuple(list(column) for column in zip(*rows, strict=True))
@@ -121,6 +132,18 @@ def _insert_statement(table: Table) -> str:
     names = ",".join(f'"{column.name}"' for column in table.columns)
     arrays = ",".join(f"%b::{_array_type(column.type)}" for column in table.columns)
     return f"INSERT INTO {table.fullname} ({names}) SELECT * FROM unnest({arrays})"
+
+
+@cache
+def _add_statement(table: Table, key: tuple[str, ...], sums: tuple[str, ...]) -> str:
+    names = ",".join(f'"{name}"' for name in (*key, *sums))
+    arrays = ",".join(f"%b::{_array_type(table.columns[name].type)}" for name in (*key, *sums))
+    named = ",".join(f'"{name}"' for name in key)
+    added = ",".join(f'"{name}" = old."{name}" + excluded."{name}"' for name in sums)
+    return (
+        f"INSERT INTO {table.fullname} AS old ({names}) SELECT * FROM unnest({arrays}) "
+        f"ON CONFLICT ({named}) DO UPDATE SET {added}"
+    )
 
 
 @cache

@@ -117,11 +117,11 @@ class Prepared:
         return _Compiled(_NAMED.sub("%b", state.statement), [(name, None) for name in names])
 
 
-def in_parts(values: Collection[Value], size: int = _LIST_VALUES) -> Iterator[list[Value]]:
+def in_parts(values: Collection[Value]) -> Iterator[list[Value]]:
     """Yield the values in lists that a statement takes."""
     every = list(values)
-    for at in range(0, len(every), size):
-        yield every[at : at + size]
+    for at in range(0, len(every), _LIST_VALUES):
+        yield every[at : at + _LIST_VALUES]
 
 
 def _padded(values: list[Any]) -> list[Any]:

@@ -130,6 +130,17 @@ class Sqlite:
         """Set columns ``values`` of the rows that ``key`` names; rows are values, then key."""
         change_many(tx, _update_statement(table, key, values), rows)
 
+    def add_many(
+        self,
+        tx: Connection,
+        table: Table,
+        key: tuple[str, ...],
+        sums: tuple[str, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Add to columns ``sums`` of the rows that ``key`` names, which may be new."""
+        change_many(tx, _add_statement(table, key, sums), rows)
+
 
 @contextmanager
 def _try_lock(path: str) -> Iterator[bool]:
@@ -150,6 +161,18 @@ def _update_statement(table: Table, key: tuple[str, ...], values: tuple[str, ...
     changes = ",".join(f'"{name}" = ?' for name in values)
     this = " AND ".join(f'"{name}" = ?' for name in key)
     return f"UPDATE {table.name} SET {changes} WHERE {this}"
+
+
+@cache
+def _add_statement(table: Table, key: tuple[str, ...], sums: tuple[str, ...]) -> str:
+    names = ",".join(f'"{name}"' for name in (*key, *sums))
+    places = ",".join("?" * (len(key) + len(sums)))
+    named = ",".join(f'"{name}"' for name in key)
+    added = ",".join(f'"{name}" = old."{name}" + excluded."{name}"' for name in sums)
+    return (
+        f"INSERT INTO {table.name} AS old ({names}) VALUES ({places}) "
+        f"ON CONFLICT ({named}) DO UPDATE SET {added}"
+    )
 
 
 @cache
