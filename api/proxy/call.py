@@ -23,7 +23,7 @@ from api.proxy import answers
 from api.proxy.answers import Refusal
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk
-from api.proxy.headers import first, to_client
+from api.proxy.headers import to_client
 from api.proxy.holding import Holding, holding_for
 from api.proxy.recording import Outcome, Recording
 from api.proxy.request import Request
@@ -118,7 +118,7 @@ class Call:
 
     async def _relay(self, response: Response, outcome: Outcome, send: Send) -> None:
         outcome.learn(response)
-        holding = self._holding(response)
+        holding = self._holding(outcome)
         copy = Copy(self._desk.copies)
         try:
             headers = to_client(response.raw_headers) + self._recording.headers()
@@ -130,13 +130,12 @@ class Call:
         finally:
             copy.release()
 
-    def _holding(self, response: Response) -> Holding:
-        length = response.headers.get("content-length", "")
+    def _holding(self, outcome: Outcome) -> Holding:
         return holding_for(
             self._request.wire,
-            first(response.raw_headers, b"content-type") or b"",
-            first(response.raw_headers, b"content-encoding") or b"",
-            int(length) if length.isdigit() else None,
+            outcome.media_type,
+            outcome.encoding,
+            outcome.length,
             drops_usage=self._recording.asks_for_usage,
         )
 

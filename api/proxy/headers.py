@@ -32,6 +32,7 @@ _HOP_BY_HOP = frozenset(
 # The request's own frame is made anew: host and length are the upstream's, 100-continue was
 # answered here.
 _OF_THE_REQUEST = _HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+_NOTHING: frozenset[bytes] = frozenset()
 _KEPT_BY_CONNECTION = frozenset({b"content-length", b"content-type", b"content-encoding", b"host"})
 """Naming these in ``Connection`` would change what is forwarded, not how: it is ignored."""
 
@@ -125,7 +126,9 @@ def to_upstream(headers: Headers, secrets: Iterable[bytes] = ()) -> list[tuple[s
 
     Raises :class:`MalformedError` for a value that is no UTF-8, which could not go on as it is.
     """
-    dropped = _OF_THE_REQUEST | _named_by_connection(headers)
+    dropped = _OF_THE_REQUEST
+    if named := _named_by_connection(headers):
+        dropped = dropped | named
     return [
         (name.decode("latin-1"), _decode(name, value))
         for name, value in headers
@@ -149,26 +152,26 @@ def _is_ours(value: bytes, secrets: Iterable[bytes]) -> bool:
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return what of an upstream's answer goes on to the client."""
-    dropped = _HOP_BY_HOP | _named_by_connection([(name.lower(), value) for name, value in headers])
+    lowered = [name.lower() for name, _ in headers]
+    dropped = _HOP_BY_HOP
+    if b"connection" in lowered:
+        values = (value for _, value in headers)
+        dropped = dropped | _named_by_connection(list(zip(lowered, values, strict=True)))
     return [
-        (name, value)
-        for name, value in headers
-        if (lowered := name.lower()) not in dropped and not lowered.startswith(_OURS)
+        pair
+        for name, pair in zip(lowered, headers, strict=True)
+        if name not in dropped and not name.startswith(_OURS)
     ]
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    return (
-        frozenset(
-            option.strip().lower()
-            for name, value in headers
-            if name == b"connection"
-            for option in value.split(b",")
-        )
-        - _KEPT_BY_CONNECTION
-    )
+    values = [value for name, value in headers if name == b"connection"]
+    if not values:
+        return _NOTHING
+    options = (option.strip().lower() for value in values for option in value.split(b","))
+    return frozenset(options) - _KEPT_BY_CONNECTION
 
 
-def first(headers: Headers, name: bytes) -> bytes | None:
-    """Return a header's first value; ``name`` is in lower case."""
-    return next((value for each, value in headers if each.lower() == name), None)
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Return headers by their names in lower case; of several of one name the first."""
+    return {name.lower(): value for name, value in reversed(headers)}

@@ -164,11 +164,11 @@ def _data_of(event: bytes) -> bytes:
 
 
 def holding_for(
-    wire: str, media_type: bytes, encoding: bytes, length: int | None, *, drops_usage: bool
+    wire: str, media_type: str, encoding: str, length: int | None, *, drops_usage: bool
 ) -> Holding:
     """Choose by what the upstream says of its answer."""
-    if media_type.startswith(b"text/event-stream"):
-        is_plain = encoding in (b"", b"identity")
+    if media_type.lower().startswith("text/event-stream"):
+        is_plain = encoding.lower() in ("", "identity")
         if is_plain and wire in STREAMED:
             return Events(wire, drops_usage=drops_usage)
         return Nothing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _HOSTS = {
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
@@ -16,6 +18,7 @@ _HOSTS = {
 }
 
 
+@lru_cache(maxsize=256)
 def provider_of(wire: str, host: str) -> str:
     """Name who is asked: by a host that is known, or by whose wire format is spoken."""
     for known, name in _HOSTS.items():

@@ -22,7 +22,7 @@ from api.proxy.conversations import Place
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk, Kept, unavailable
 from api.proxy.drawing import Drawn, draw, refusal_of
-from api.proxy.headers import first
+from api.proxy.headers import by_name
 from api.proxy.outbox import Item, pack_draws
 from api.proxy.request import Request
 from api.proxy.upstream import Response
@@ -52,6 +52,7 @@ class Outcome:
     first_token_ms: int | None = None
     media_type: str = ""
     encoding: str = ""
+    length: int | None = None
     request_id: str | None = None
     error_type: str | None = None
     error_detail: str | None = None
@@ -59,12 +60,14 @@ class Outcome:
 
     def learn(self, response: Response) -> None:
         """Take what an answer's headers say."""
-        headers = response.raw_headers
+        named = by_name(response.raw_headers)
+        length = named.get(b"content-length", b"")
         self.status = response.status
-        self.media_type = _text(first(headers, b"content-type")) or ""
-        self.encoding = _text(first(headers, b"content-encoding")) or ""
-        found = next((v for name in _REQUEST_IDS if (v := first(headers, name)) is not None), None)
-        self.request_id = _text(found)
+        self.length = int(length) if length.isdigit() else None
+        self.media_type = _text(named.get(b"content-type")) or ""
+        self.encoding = _text(named.get(b"content-encoding")) or ""
+        found = (named[name] for name in _REQUEST_IDS if name in named)
+        self.request_id = _text(next(found, None))
 
     def fail(self, error: Exception) -> None:
         """Note that the answer broke off."""

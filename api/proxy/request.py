@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.types import Scope
 
 from api.proxy import paths
-from api.proxy.headers import Headers, Identity, first, read_identity, to_upstream
+from api.proxy.headers import Headers, Identity, by_name, read_identity, to_upstream
 from api.proxy.hosts import provider_of
 from api.proxy.upstream import Upstream
 from ledger_core import ids
@@ -72,7 +73,8 @@ def read_request(
     query: bytes = scope["query_string"]
     _check_query(query, secrets)
     wire = wire_of(path) if path in paths.CAPTURED or not path.startswith(paths.PREFIX) else "other"
-    base = upstream.base(is_anthropics=_is_anthropics(path, wire, headers))
+    named = by_name(headers)
+    base = upstream.base(is_anthropics=_is_anthropics(path, wire, named))
     url = f"{base.url}{path}?{query.decode('latin-1')}" if query else base.url + path
     began_ns = time.time_ns()
     return Request(
@@ -83,8 +85,8 @@ def read_request(
         onward=to_upstream(headers, secrets),
         identity=read_identity(headers),
         wire=wire,
-        media_type=_text(first(headers, b"content-type")),
-        encoding=_text(first(headers, b"content-encoding")),
+        media_type=_text(named.get(b"content-type")),
+        encoding=_text(named.get(b"content-encoding")),
         url=url,
         host=base.host,
         port=base.port,
@@ -104,10 +106,10 @@ def _check_query(query: bytes, secrets: tuple[bytes, ...]) -> None:
         raise MalformedError("query holds characters that belong escaped")
 
 
-def _is_anthropics(path: str, wire: Wire, headers: Headers) -> bool:
+def _is_anthropics(path: str, wire: Wire, named: Mapping[bytes, bytes]) -> bool:
     if wire != "other":
         return wire.startswith("anthropic.")
-    return path.startswith("/v1/messages") or first(headers, b"anthropic-version") is not None
+    return path.startswith("/v1/messages") or b"anthropic-version" in named
 
 
 def _text(value: bytes | None) -> str:

@@ -86,13 +86,13 @@ def test_of_any_other_answer_the_last_byte_waits(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("wire", "encoding", "kind"),
     [
-        ("openai.chat", b"", Events),
-        ("openai.chat", b"gzip", Nothing),
-        ("other", b"", Nothing),
+        ("openai.chat", "", Events),
+        ("openai.chat", "gzip", Nothing),
+        ("other", "", Nothing),
     ],
 )
 def test_what_is_no_readable_stream_is_not_searched(
-    wire: str, encoding: bytes, kind: type[Holding]
+    wire: str, encoding: str, kind: type[Holding]
 ) -> None:
-    found = holding_for(wire, b"text/event-stream; charset=utf-8", encoding, None, drops_usage=True)
+    found = holding_for(wire, "text/event-stream; charset=utf-8", encoding, None, drops_usage=True)
     assert type(found) is kind
