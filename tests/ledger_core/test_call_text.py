@@ -55,7 +55,12 @@ HEAD = b"ledgergrid-frame/1 " + b"sha256:" + b"A" * 43 + b" 1 1 1\n"
 def test_whatever_bytes_there_are_the_indexer_goes_on(
     wire: str, request: bytes, response: bytes, media: str | None
 ) -> None:
-    said = {"wire": wire, "response_media_type": media, "status_code": 200, "messages": [[{}]]}
+    said: dict[str, object] = {
+        "wire": wire,
+        "response_media_type": media,
+        "status_code": 200,
+        "messages": [[{}]],
+    }
     for media_type in ("application/json", frames.MEDIA_TYPE):
         for asked in (request, HEAD + request):
             ref = PartRef(media_type=media_type, size=len(asked), commitment="sha256:")
