@@ -75,6 +75,8 @@ class Content:
     request_status: str = "absent"
     response_status: str = "absent"
     problems: Mapping[str, str] = field(default_factory=dict)
+    request_bytes: int = 0
+    response_bytes: int = 0
 
     def fields(self) -> Json:
         """Return the fields of a call that are read out of its bytes, by their usual names."""
@@ -114,7 +116,7 @@ def read_content(start: Seen | None, end: Seen | None, said: Json, resolve: Reso
     problems: dict[str, str] = {}
     wire = said.get("wire") or wire_of(said.get("path") or "")
     request_status = "absent" if asking is None else asking.status_of("request")
-    asked = None
+    asked, request_bytes = None, 0
     raw = None if asking is None else asking.bytes_of("request")
     if asking is not None and raw is not None:
         try:
@@ -124,7 +126,7 @@ def read_content(start: Seen | None, end: Seen | None, said: Json, resolve: Reso
         except LedgerGridError as error:
             problems["request"] = str(error)
         else:
-            told = asking.said() or {}
+            told, request_bytes = asking.said() or {}, len(whole)
             media = told.get("media_type") or told.get("request_media_type")
             coding = told.get("content_encoding") or told.get("request_encoding")
             asked = parse_request(wire, whole, media, coding)
@@ -137,4 +139,8 @@ def read_content(start: Seen | None, end: Seen | None, said: Json, resolve: Reso
     for name, read in (("request", asked), ("response", answered)):
         if read is not None and read.parse_error:
             problems[name] = read.parse_error
-    return Content(asked, answered, said, request_status, response_status, problems)
+    response_bytes = 0 if raw is None else len(raw)
+    return Content(
+        asked, answered, said, request_status, response_status, problems, request_bytes,
+        response_bytes,
+    )  # fmt: skip

@@ -29,6 +29,8 @@ from ledger_core.policy.visibility import Standpoint
 from ledger_core.storage.call_reading import CallFilter, CallReading, Scope, SessionFilter
 from ledger_core.words import phrases
 
+_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of requests and responses that one answer tells of: more of them come on the next page."""
 _AT_ONCE = 32
 """Calls opened in one go: requests and responses are held in memory meanwhile."""
 _SPARE = 4
@@ -69,6 +71,14 @@ class Listed:
 
     items: list[Json]
     total: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a session's calls, and how many of it have been passed by then."""
+
+    calls: list[Json]
+    passed: int
 
 
 class CallReader:
@@ -119,13 +129,21 @@ class CallReader:
             raise NotFoundError("no such session")
         return show_session(row)
 
-    def session(self, session_id: str, *, limit: int, offset: int = 0) -> list[Json]:
-        """Return a session's calls in full, in the order they began."""
+    def session(self, session_id: str, *, limit: int, offset: int = 0) -> Part:
+        """Return a session's calls in full, in the order they began, as many as fit one answer."""
         scope = self._scope()
         if scope is None:
-            return []
+            return Part([], 0)
         rows = self._reading.of_session(scope, session_id, limit=limit, offset=offset)
-        return [call for call, _ in self.open(rows)]
+        places = {row["index"]: at for at, row in enumerate(rows, 1)}
+        calls: list[Json] = []
+        size_bytes = 0
+        for call, _ in self.open(rows):
+            size_bytes += call["request_bytes"] + call["response_bytes"]
+            if calls and size_bytes > _ANSWER_BYTES:
+                return Part(calls, offset + places[calls[-1]["index"]])
+            calls.append(call)
+        return Part(calls, offset + len(rows))
 
     # --- calls -------------------------------------------------------------------
 
@@ -150,7 +168,7 @@ class CallReader:
         scope = self._scope()
         if scope is None:
             return [], start
-        covered = self._reading.covered(scope)
+        covered = self._reading.covered(scope.ledger_id)
         rows = self._reading.moved(scope, start, covered, limit)
         after = rows[-1]["end_index"] + 1 if len(rows) == limit else max(start, covered)
         return [self.show_row(row) for row in rows], after
@@ -164,8 +182,10 @@ class CallReader:
         scope = self._scope()
         rows = {} if scope is None or not found else self._reading.at(scope, found)
         kept: list[Json] = []
+        size_bytes = 0
         for call, entries in self.open([rows[index] for index in found if index in rows]):
-            if len(kept) == limit:
+            size_bytes += call["request_bytes"] + call["response_bytes"]
+            if len(kept) == limit or (kept and size_bytes > _ANSWER_BYTES):
                 break
             if all(_is_open(each) for each in entries):
                 kept.append(call)
@@ -173,8 +193,7 @@ class CallReader:
 
     def covered(self) -> int:
         """Return how many entries can be read about here."""
-        scope = self._scope()
-        return 0 if scope is None else self._reading.covered(scope)
+        return 0 if self.sight is None else self._reading.covered(self.sight.ledger.ledger_id)
 
     def rows_of_session(self, session_id: str, *, limit: int) -> list[Json]:
         scope = self._scope()
@@ -311,6 +330,7 @@ def describe(ledger: str, row: Json, said: Json, content: Content) -> Json:
     made["request_status"] = content.request_status
     made["response_status"] = content.response_status
     made["problems"] = dict(content.problems)
+    made |= {"request_bytes": content.request_bytes, "response_bytes": content.response_bytes}
     return made
 
 

@@ -126,7 +126,7 @@ def get_session(caller: Caller, wanted: WantedSession) -> SessionCalls:
     """Return a session's sums and calls; blocking."""
     reader = _reader(caller)
     session = reader.summary(wanted.session_id)
-    calls = reader.session(wanted.session_id, limit=wanted.limit, offset=wanted.offset)
+    calls = reader.session(wanted.session_id, limit=wanted.limit, offset=wanted.offset).calls
     return SessionCalls(
         session=Session(**session), calls=_calls(calls, whole=wanted.include_messages)
     )

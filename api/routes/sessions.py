@@ -110,12 +110,15 @@ def get_session(
     limit: Limit = limits.PAGE_ITEMS,
     offset: Offset = 0,
 ) -> list[FullCall]:
-    """Return a session's calls in full, in the order they began."""
+    """Return a session's calls in full, in the order they began.
+
+    A page may end before its limit where calls are large; `X-Next-Offset` says where to go on.
+    """
     reader = look(service, request)
     total = reader.summary(session_id)["call_count"]
-    calls = reader.session(session_id, limit=limit, offset=offset)
-    page(response, total, limit, offset)
-    return [FullCall.model_validate(each) for each in calls]
+    part = reader.session(session_id, limit=limit, offset=offset)
+    page(response, total, part.passed - offset, offset)
+    return [FullCall.model_validate(each) for each in part.calls]
 
 
 @router.delete(

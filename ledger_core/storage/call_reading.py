@@ -126,9 +126,9 @@ class CallReading:
         query = self._select(scope).where(c.end_index >= start, c.end_index < end)
         return self._rows(query.order_by(c.end_index).limit(limit))
 
-    def covered(self, scope: Scope) -> int:
+    def covered(self, ledger_id: int) -> int:
         """Return how many entries the views cover."""
-        return self._views.progress(scope.ledger_id)
+        return self._views.progress(ledger_id)
 
     def _select(self, scope: Scope) -> Select[Any]:
         c = self._tables.calls.c

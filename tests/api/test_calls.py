@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
+from api.calls import reading
 from api.settings import Settings
 from tests.api.captured import Captured
 from tests.api.live import Live, problem, running
@@ -228,6 +229,23 @@ def test_times_and_filters_that_make_no_sense_are_refused(live: Live) -> None:
             "/api/v1/calls?agent=%00",
         ):
             assert problem(http.get(path)) == (400, "malformed"), path
+
+
+def test_an_answer_ends_where_calls_are_large_and_says_where_to_go_on(
+    live: Live, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [captured.call("q" * 3000, "a", session_id="s") for _ in range(5)]
+    captured.settle()
+    monkeypatch.setattr(reading, "_ANSWER_BYTES", 7_000)
+    found: list[str] = []
+    offset: str | None = "0"
+    with live.http("admin") as http:
+        while offset is not None:
+            answer = http.get("/session/s", params={"offset": offset})
+            assert answer.headers["x-total-count"] == "5"
+            found += [each["action_id"] for each in answer.json()]
+            offset = answer.headers.get("x-next-offset")
+    assert found == names
 
 
 def test_health_says_whether_calls_are_stopped(live: Live, captured: Captured) -> None:
