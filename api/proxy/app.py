@@ -35,6 +35,8 @@ _RECORDED = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PASSING = frozenset({"GET", "HEAD", "OPTIONS"})
 _UPGRADE = "websocket upgrades are not proxied: what is said on them could not be recorded"
 _ANY_OTHER = "/v1/{path}"
+_NEVER = (b"/api/", b"/log/")
+"""What most of the service's own requests begin with, and none of the proxy's."""
 
 
 class Proxy:
@@ -54,6 +56,9 @@ class Proxy:
             await self._app(scope, self._closing(receive), send)
             return
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        if raw.startswith(_NEVER):
+            await self._app(scope, receive, send)
+            return
         try:
             path = paths.canonical(raw)
         except MalformedError as error:

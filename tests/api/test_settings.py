@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from api.proxy.rules import limits_of
 from api.settings import PREFIX, Settings, load_settings, to_environment
 from ledger_core.errors import SettingsError
 
@@ -80,3 +81,32 @@ def test_a_worker_gets_the_settings_of_its_parent(
     for name, value in to_environment(parent).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == parent
+
+
+def test_variables_made_for_other_proxies_are_read_where_ours_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {
+        "UPSTREAM_URL": "https://openrouter.ai/api",
+        "DSN": "sqlite:////srv/calls.db",
+        "EXTRA_PATHS": "v2/chat",
+        "BUDGET_SESSION": "1.50",
+        "BUDGET_AGENT": "2",
+        "BUDGET_DAILY": "3.000001",
+        "BUDGET_ACTION": "warn",
+        "RATE_LIMIT_RPM": "60",
+        "RATE_LIMIT_SESSION_RPM": "",
+        "PRICING": '{"mine": [1, 2]}',
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(f"AGENTLEDGER_{name}", value)
+    monkeypatch.setenv("LEDGERGRID_BUDGET_AGENT", "5")
+    settings = load_settings()
+    assert settings.upstream_url == told["UPSTREAM_URL"]
+    assert settings.database_url == told["DSN"]
+    assert (settings.rate_limit_rpm, settings.rate_limit_session_rpm) == (60, None)
+    limits = limits_of(settings)
+    assert limits.budget_session_microusd == 1_500_000
+    assert limits.budget_agent_microusd == 5_000_000
+    assert limits.budget_daily_microusd == 3_000_001
+    assert limits.budget_action == "warn"
