@@ -21,6 +21,7 @@ from ledgergrid.changing import AsyncChanging
 from ledgergrid.delivery import Outcome
 from ledgergrid.epochs import NewEpoch
 from ledgergrid.governing import AsyncGoverning
+from ledgergrid.postman import AsyncPostman
 from ledgergrid.receipts import Receipt
 from ledgergrid.sealing import Draft, Options, Sealed
 from ledgergrid.session import DraftLike, Session, Settings
@@ -41,6 +42,7 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
             headers=self._session.headers, timeout=self._session.timeout_s
         )
         self._worker = AsyncWorker(self._send)
+        self._postman = AsyncPostman(self._deliver)
 
     @property
     def state_dir(self) -> Path:
@@ -69,6 +71,12 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
         sealed = await _in_thread(partial(self._session.seal, Draft(type, payload, options)))
         return await self._worker.submit(sealed, self._session.patience_s)
 
+    async def keep(self, type: str, payload: object = None, **options: Unpack[Options]) -> str:
+        """As :meth:`Ledger.keep`; a task appends it, and :meth:`close` waits for that."""
+        id = await self._run(self._session.keep(Draft(type, payload, options)))
+        self._postman.send_for()
+        return id
+
     async def flush(self) -> list[Outcome]:
         """As :meth:`Ledger.flush`."""
         await self._worker.drain()
@@ -91,8 +99,9 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
         return await self._run(self._session.resubmit(submissions))
 
     async def close(self) -> None:
-        """Send what is enqueued and close connections."""
+        """Send what is enqueued or kept, and close connections."""
         await self._worker.close()
+        await self._postman.close()
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -108,6 +117,9 @@ class AsyncLedger(AsyncGoverning, AsyncChanging):
 
     async def _send(self, batch: list[Sealed], is_closing: bool) -> list[Outcome]:
         return await self._run(self._session.send(batch, is_closing))
+
+    async def _deliver(self) -> bool:
+        return await self._run(self._session.deliver())
 
     async def _run(self, flow: Flow[T]) -> T:
         answer: Answer | NoAnswerError | None = None

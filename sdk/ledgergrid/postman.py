@@ -1,4 +1,4 @@
-"""The thread that delivers what was kept, and comes again while the ledger is away.
+"""What delivers what was kept, in a thread or a task, and comes again while the ledger is away.
 
 Nobody waits for it. What it carries is on disk, so that a process which ends before it is done
 loses nothing: the next one that opens the same state folder sends the rest.
@@ -6,11 +6,12 @@ loses nothing: the next one that opens the same state folder sends the rest.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ledger_core.errors import LedgerGridError
 
@@ -78,6 +79,53 @@ class Postman:
     def _is_all_delivered(self) -> bool:
         try:
             return self._deliver()
+        except (LedgerGridError, OSError) as error:
+            log.warning("records wait in the outbox: %s", error)
+            return False
+
+
+class AsyncPostman:
+    """A task that delivers: :class:`Postman` for an event loop. Closed, or lost with the loop."""
+
+    def __init__(self, deliver: Callable[[], Awaitable[bool]]) -> None:
+        self._deliver = deliver
+        self._due = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def send_for(self) -> None:
+        """Have it come; return at once."""
+        if self._closing.is_set():
+            return
+        self._due.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="ledgergrid-post")
+
+    async def close(self) -> None:
+        """Deliver a last time, within a few seconds, then end."""
+        self._closing.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_FAREWELL_S)
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        pause_s = _SHORTEST_PAUSE_S
+        while self._due.is_set():
+            self._due.clear()
+            if await self._is_all_delivered():
+                pause_s = _SHORTEST_PAUSE_S
+                continue
+            if self._closing.is_set():
+                return
+            self._due.set()
+            try:
+                await asyncio.wait_for(self._closing.wait(), pause_s)
+            except TimeoutError:
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _is_all_delivered(self) -> bool:
+        try:
+            return await self._deliver()
         except (LedgerGridError, OSError) as error:
             log.warning("records wait in the outbox: %s", error)
             return False

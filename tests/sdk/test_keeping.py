@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ledgergrid import Ledger, Signer
+from ledgergrid import AsyncLedger, Ledger, Signer
 from tests.sdk.conftest import outbox_of
 from tests.support.peer import Fault, Peer
 
@@ -99,3 +100,54 @@ def test_a_closed_ledger_still_keeps_and_sends_nothing(
     ledger.close()
     ledger.keep("note/1", {"too": "late"})
     assert (peer.stored, len(outbox_of(ledger))) == ([], 1)
+
+
+def open_async(peer: Peer, signer: Signer, folder: Path) -> AsyncLedger:
+    return AsyncLedger(
+        peer.url,
+        ledger="main",
+        signer=signer,
+        log_key=peer.log.vkey,
+        state_dir=folder,
+        timeout_s=5.0,
+    )
+
+
+def test_an_asyncio_client_keeps_as_well(peer: Peer, signer: Signer, tmp_path: Path) -> None:
+    async def work() -> list[str]:
+        async with open_async(peer, signer, tmp_path) as ledger:
+            kept = [await ledger.keep("note/1", {"n": n}) for n in range(5)]
+            await asyncio.to_thread(wait_for, lambda: len(peer.stored) == 5)
+            return [*kept, await ledger.keep("note/1", {"last": "words"})]
+
+    kept = asyncio.run(work())
+    assert peer.stored == kept
+
+
+def test_an_asyncio_client_comes_again_while_the_ledger_is_away(
+    peer: Peer, signer: Signer, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        async with open_async(peer, signer, tmp_path) as ledger:
+            await ledger.keep("note/1", {"said": "while it was away"})
+            assert len(outbox_of(ledger)) == 1
+            await asyncio.sleep(0.2)
+            peer.always = None
+            await asyncio.to_thread(wait_for, lambda: bool(peer.stored))
+
+    peer.always = Fault(lose_request=True)
+    asyncio.run(work())
+
+
+def test_closing_an_asyncio_client_waits_for_no_ledger_that_is_away(
+    peer: Peer, signer: Signer, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        async with open_async(peer, signer, tmp_path) as ledger:
+            await ledger.keep("note/1", {"said": "to nobody"})
+
+    peer.always = Fault(lose_request=True)
+    began = time.monotonic()
+    asyncio.run(work())
+    assert time.monotonic() - began < 5
+    assert peer.stored == []
