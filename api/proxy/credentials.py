@@ -45,10 +45,13 @@ class Credentials:
 
     async def check(self, identity: Identity) -> str | None:
         """Return the name of the token presented, None for none; :class:`Refusal` if one must."""
-        if identity.token is not None:
-            token = await self._find(identity.token)
+        secret = identity.token
+        if secret is None and identity.api_key is not None and identity.api_key.startswith("lgt_"):
+            secret = identity.api_key  # As the API for reading takes it.
+        if secret is not None:
+            token = await self._find(secret)
             if token is None:
-                raise _unauthorised("x-ledgergrid-key is no token that counts")
+                raise _unauthorised("this is no LedgerGrid token that counts")
             if token.role not in _MAY_CALL or token.ledger not in (None, self._ledger):
                 raise _unauthorised(f"token {token.name} may not call models here")
             return token.name

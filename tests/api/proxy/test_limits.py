@@ -208,6 +208,7 @@ def test_a_credential_is_needed_where_there_is_a_key(proxying_with: Proxying) ->
         assert ask(proxied, key=writer).status == 200
         assert told(ask(proxied, key=writer)) == (429, "budget_exceeded")
         assert ask(proxied, key=proxied.live.token("writer")).status == 200
+        assert ask(proxied, api_key=proxied.live.token("writer")).status == 200
         for seen in proxied.upstream.seen:
             assert b"lgt_" not in seen.head
             assert b"kkkk" not in seen.head
