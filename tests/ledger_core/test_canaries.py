@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from ledger_core.records.types.erasure import Erasure
 from ledger_core.sequencer import Appended
 from ledger_core.storage.erasures import Erased
 from ledger_core.storage.store import Gone
+from ledger_core.words import phrases
 from tests.support.ledgers import Author, Replica, Service, appended, refused, register
 from tests.support.markers import find_in
 from tests.support.postgresql import Server
@@ -46,7 +48,7 @@ class Canary:
     """Entries that say a marker wherever a payload can say anything, in a ledger of their own."""
 
     def __init__(self, replica: Replica) -> None:
-        self.marker = f"canary-{secrets.token_hex(12)}"
+        self.marker = f"canary{secrets.token_hex(12)}"
         self.replica = replica
         self.ledger = replica.ledgers.create("main", founding=Founding(mutability=(ERASABLE,)))
         self.author: Author = register(self.ledger)
@@ -56,6 +58,15 @@ class Canary:
         for _ in self.ledger.export(0, None, "auditor"):
             pass  # Whoever takes an archive has what is in it; here it leaves no trace.
         self.ledger.wait_until_searchable(self.ledger.size(), 30)
+        self._await_words()
+
+    def _await_words(self) -> None:
+        """Wait until the call is found by its words, so that they are in some file."""
+        search, name = self.replica.ledgers.views.search, self.ledger.ledger_id
+        end_s = time.monotonic() + 30
+        while not search.find(name, phrases(self.marker), 1):
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
 
     def _seal(self) -> list[Submission]:
         seal, m = self.author.seal, self.marker
@@ -67,6 +78,7 @@ class Canary:
             "provider": "openai",
         }
         call |= {"user_id": m, "session_id": m, "agent_name": m, "cost_microusd": 6}
+        call |= {"content": m, "tool_calls": [{"name": m}]}
         parts = {"call": msgspec.json.encode(call), "request": msgspec.json.encode({"prompt": m})}
         return [
             self.author.note({"subject": f"user:{m}", "text": m * 1000}),
