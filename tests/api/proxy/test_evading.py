@@ -79,6 +79,17 @@ TARGETS = [
     "http://127.0.0.1/v1/chat/completions",
     "HTTP://user:pass@127.0.0.1/v1/chat/completions",
     "//api.openai.com/v1/chat/completions",
+    "/s/run/v1/chat/completions",
+    "/s/run//V1/x/../chat/completions/",
+    "/s/run/v1%2Fchat/completions",
+    "/s/run/x/../v1/chat/completions",
+    "/s/../v1/chat/completions",
+    "/s/run/../../v1/chat/completions",
+    "/s/run/s/run/v1/chat/completions",
+    "/S/run/v1/chat/completions",
+    "//s/run/v1/chat/completions",
+    "/s/%2e%2e/v1/chat/completions",
+    "/s/a%2F..%2F..%2Fv1/chat/completions",
 ]
 
 
