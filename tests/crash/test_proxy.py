@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from api.settings import Settings
@@ -22,6 +23,7 @@ from ledger_core import ids
 from tests.api.live import running
 from tests.api.proxy.conftest import Proxied
 from tests.support.invariants import check_chain, check_export, check_views
+from tests.support.postgresql import Server
 from tests.support.raw_client import request
 from tests.support.raw_upstream import RawUpstream, Seen, Step, chunked, raw_upstream
 from tests.support.serving import Serving, serving
@@ -48,12 +50,13 @@ class Place:
     upstream: RawUpstream
 
     @contextmanager
-    def serving(self, fail_point: str = "") -> Iterator[Serving]:
+    def serving(self, fail_point: str = "", **settings: str) -> Iterator[Serving]:
         with serving(
             self.folder,
             database=self.database_url,
             upstream_url=self.upstream.url,
             fail_point=fail_point,
+            **settings,
         ) as service:
             yield service
 
@@ -68,14 +71,28 @@ class Place:
             yield Proxied(live, self.upstream)
 
 
+@contextmanager
+def prepared(folder: Path, database_url: str) -> Iterator[Place]:
+    """Capture one call, and stop."""
+    with raw_upstream() as upstream:
+        upstream.answer = lambda seen: [HEAD, *PIECES, LAST]
+        place = Place(folder, database_url, upstream)
+        with place.restarted() as proxied:
+            assert call(proxied.address, "before") == TEXT + STOP + DONE
+        yield place
+
+
 @pytest.fixture
 def place(tmp_path: Path, database_url: str) -> Iterator[Place]:
     """Give a service that has captured one call, and was stopped."""
-    with raw_upstream() as upstream:
-        upstream.answer = lambda seen: [HEAD, *PIECES, LAST]
-        place = Place(tmp_path, database_url, upstream)
-        with place.restarted() as proxied:
-            assert call(proxied.address, "before") == TEXT + STOP + DONE
+    with prepared(tmp_path, database_url) as place:
+        yield place
+
+
+@pytest.fixture
+def postgresql_place(tmp_path: Path, postgresql_url: str) -> Iterator[Place]:
+    """Give such a service on PostgreSQL, which can be closed to it."""
+    with prepared(tmp_path, postgresql_url) as place:
         yield place
 
 
@@ -207,6 +224,63 @@ def test_a_kill_right_behind_the_last_byte_leaves_a_call_that_is_done(
         service.wait_killed()
     with place.restarted() as proxied:
         assert check(proxied, tmp_path, {"before", "whole"})["whole"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("point", "status"),
+    [("proxy.outbox-put", "started"), ("proxy.outbox-put:2", "done"), ("proxy.ended:2", "done")],
+)
+def test_what_waits_in_the_outbox_outlives_a_kill(
+    postgresql_place: Place,
+    postgresql_server: Server,
+    tmp_path: Path,
+    point: str,
+    status: str,
+) -> None:
+    place, before = postgresql_place, len(postgresql_place.upstream.posts)
+    with place.serving(point, capture_unavailable="queue") as service:
+        assert call(service.address, "known") == TEXT + STOP + DONE
+        with closed(postgresql_server, place):
+            assert DONE not in call(service.address, "cut off")
+            service.wait_killed()
+    assert len(place.upstream.posts) == before + 1 + (status == "done")
+    with place.restarted() as proxied:
+        wait_for(lambda: not waiting(place))
+        assert check(proxied, tmp_path, {"before", "known"})["cut off"] == status
+
+
+def test_what_was_delivered_when_the_kill_came_is_there_once(
+    postgresql_place: Place, postgresql_server: Server, tmp_path: Path
+) -> None:
+    place = postgresql_place
+    with place.serving("proxy.outbox-delivered", capture_unavailable="queue") as service:
+        assert call(service.address, "known") == TEXT + STOP + DONE
+        with closed(postgresql_server, place):
+            assert call(service.address, "queued") == TEXT + STOP + DONE
+        service.wait_killed()
+    assert len(waiting(place)) == 2
+    with place.restarted() as proxied:
+        wait_for(lambda: not waiting(place))
+        assert check(proxied, tmp_path, {"before", "queued"})["queued"] == "done"
+
+
+@contextmanager
+def closed(server: Server, place: Place) -> Iterator[None]:
+    """Have the database let nobody in."""
+    name = place.database_url.rpartition("/postgres@/")[2].partition("?")[0]
+    with server.connect() as connection:
+        connection.execute(
+            SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name))
+        )
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        yield
+        connection.execute(doors.format(Identifier(name), SQL("true")))
+
+
+def waiting(place: Place) -> list[Path]:
+    return list((place.folder / "data" / "outbox").glob("*/*.item"))
 
 
 @pytest.mark.parametrize("seed", range(2))

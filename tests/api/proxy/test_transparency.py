@@ -80,6 +80,45 @@ def test_compressed_bodies_pass_as_they_are(
     assert end.part("response") == compress(ANSWER)
 
 
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.ZstdCompressor().compress),
+    ],
+)
+def test_compressed_streams_pass_as_they_are_and_are_read(
+    proxied: Proxied, name: str, compress: Callable[[bytes], bytes]
+) -> None:
+    said = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"Ho"},"finish_reason":"stop"}]}\n\n'
+        b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
+        b"data: [DONE]\n\n"
+    )
+    packed = compress(said)
+    headers = [("content-type", "text/event-stream"), ("content-encoding", name)]
+    pieces = [packed[:20], packed[20:-1], packed[-1:]]
+    proxied.upstream.answer = lambda seen: [
+        step for piece in chunked(pieces, headers=headers) for step in (piece, 0.02)
+    ]
+    got = exchange(proxied.address, request(proxied.address, CHAT, STREAMED))
+    assert (got.body, got.is_whole) == (packed, True)
+    end = proxied.only_end()
+    assert end.part("response") == packed
+    assert (end.told["tokens_in"], end.told["stop_reason"]) == (9, "stop")
+
+
+def test_an_answer_whose_usage_is_null_is_estimated(proxied: Proxied) -> None:
+    answer = ANSWER.partition(b',"usage"')[0] + b',"usage":null}'
+    proxied.upstream.answer = lambda seen: [response(answer)]
+    got = exchange(proxied.address, request(proxied.address, CHAT, ASKED))
+    assert got.body == answer
+    told = proxied.only_end().told
+    assert (told["cost_basis"], told["cost_microusd"] > 0) == ("estimated", True)
+    assert "parse_error" not in told
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "GET"])
 def test_what_carries_no_prompt_passes_unrecorded(proxied: Proxied, method: str) -> None:
     length = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a: b\r\n\r\n"
