@@ -268,10 +268,9 @@ def test_what_was_delivered_when_the_kill_came_is_there_once(
 def closed(server: Server, place: Place) -> Iterator[None]:
     """Have the database let nobody in."""
     name = place.database_url.rpartition("/postgres@/")[2].partition("?")[0]
+    doors = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with server.connect() as connection:
-        connection.execute(
-            SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name))
-        )
+        connection.execute(doors.format(Identifier(name), SQL("false")))
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         )
