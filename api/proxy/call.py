@@ -27,7 +27,7 @@ from api.proxy.headers import to_client
 from api.proxy.holding import Holding, holding_for
 from api.proxy.recording import Outcome, Recording
 from api.proxy.request import Request
-from api.proxy.upstream import BROKEN, Response
+from api.proxy.upstream import BROKEN, UNSENT, Response
 from ledger_core.fail_points import reach
 
 log = structlog.get_logger("ledgergrid")
@@ -109,6 +109,7 @@ class Call:
         outcome.status = 504 if is_late else 502
         outcome.error_type = "upstream_timeout" if is_late else "upstream_unreachable"
         outcome.error_detail = describe(error)
+        outcome.is_seen = not isinstance(error, UNSENT)
         await self._recording.end(outcome, None)
         message = f"the upstream {'did not answer in time' if is_late else 'cannot be reached'}"
         body = answers.format_error(self._request.wire, outcome.error_type, message)

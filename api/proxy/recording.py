@@ -57,6 +57,8 @@ class Outcome:
     error_type: str | None = None
     error_detail: str | None = None
     left_out: str | None = None
+    is_seen: bool = False
+    """Whether an upstream that gave no answer may have seen the request, and charge for it."""
 
     def learn(self, response: Response) -> None:
         """Take what an answer's headers say."""
@@ -312,7 +314,8 @@ class Recording:
     def _describe_end(self, outcome: Outcome, copy: Copy | None) -> _End:
         request, desk = self._request, self._desk
         answered = self._read_answer(outcome, copy)
-        cost = desk.pricing.settle(request, self._asked, answered, outcome.status)
+        status = None if outcome.is_seen else outcome.status
+        cost = desk.pricing.settle(request, self._asked, answered, status)
         kept = Kept(None, outcome.encoding, 0)
         if copy is not None and copy.is_whole and self.keeps_content:
             kept = desk.keep(copy.body(), outcome.media_type, outcome.encoding)

@@ -30,6 +30,8 @@ _SET_BY_AIOHTTP = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content
 Response = aiohttp.ClientResponse
 BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 """What a request or an answer may break off with."""
+UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""What a request breaks off with before the upstream has seen anything of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,18 @@ def test_a_silent_upstream_is_a_504(proxying_with: Proxying) -> None:
         assert proxied.only_end().told["ended"] == "timed_out"
 
 
+@pytest.mark.parametrize("steps", [[BREAK], [CLOSE], [5.0]])
+def test_a_request_that_got_no_answer_may_have_cost_something(
+    proxying_with: Proxying, steps: list[float | str]
+) -> None:
+    with proxying_with(upstream_silence_s=0.5) as proxied:
+        proxied.upstream.answer = lambda seen: steps
+        got = exchange(proxied.address, request(proxied.address, CHAT, ASKED))
+        assert got.status in (502, 504)
+        told = proxied.only_end().told
+        assert (told["cost_basis"], told["cost_microusd"] > 0) == ("estimated", True)
+
+
 def test_a_client_that_leaves_ends_the_call_upstream(proxied: Proxied) -> None:
     head, first, *_ = chunked([b'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\n', b"x"])
     proxied.upstream.answer = lambda seen: [head, first, 10.0]
