@@ -150,7 +150,10 @@ class Call:
         send: Send,
     ) -> None:
         content = response.content
-        is_begun = False
+        # A stream's first event may be long in coming: its client is told at once that it will.
+        is_begun = outcome.media_type.startswith("text/event-stream")
+        if is_begun:
+            await send(start)
         failure: Exception | None = None
         try:
             while chunk := await content.readany():

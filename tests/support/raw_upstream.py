@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 BREAK = "break"
 CLOSE = "close"
 Step = bytes | float | str
-Answer = Sequence[Step]
+Answer = Iterable[Step]
 
 _HEAD_BYTES = 1024 * 1024
 

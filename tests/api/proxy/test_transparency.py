@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,7 +17,7 @@ import zstandard
 
 from tests.api.proxy.conftest import Proxied, Proxying
 from tests.support.raw_client import exchange, request
-from tests.support.raw_upstream import BREAK, CLOSE, chunked, response
+from tests.support.raw_upstream import BREAK, CLOSE, Step, chunked, response
 
 CHAT = "/v1/chat/completions"
 ASKED = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}]}'
@@ -351,6 +351,28 @@ def test_the_end_is_on_record_before_the_terminal_event_is_out(proxied: Proxied)
             data += connection.recv(65536)
         assert len(proxied.ends()) == 1
         assert 0.2 < time.monotonic() - began_s < 2
+
+
+def test_a_streams_headers_do_not_wait_for_its_first_event(proxied: Proxied) -> None:
+    head, *pieces = chunked([b"data: [DONE]\n\n"])
+    is_told = threading.Event()
+
+    def answer(seen: object) -> Iterator[Step]:
+        yield head
+        while not is_told.is_set():
+            yield 0.02
+        yield from pieces
+
+    proxied.upstream.answer = answer
+    with socket.create_connection(proxied.address, timeout=20) as connection:
+        connection.sendall(request(proxied.address, CHAT, STREAMED))
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        assert b"[DONE]" not in data
+        is_told.set()
+        while b"[DONE]" not in data:
+            data += connection.recv(65536)
 
 
 def test_many_slow_calls_at_once(proxied: Proxied) -> None:
