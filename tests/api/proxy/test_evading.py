@@ -247,7 +247,7 @@ def test_a_form_of_many_odd_lines_is_read_in_no_time(proxying_with: Proxying) ->
             raw = request(proxied.address, "/v1/audio/transcriptions", each, headers=headers)
             began_s = time.monotonic()
             assert exchange(proxied.address, raw).status == 403
-            assert time.monotonic() - began_s < 10
+            assert time.monotonic() - began_s < 60
         assert proxied.upstream.seen == []
 
 

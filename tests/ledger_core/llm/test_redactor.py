@@ -17,6 +17,9 @@ from ledger_core.llm.redactor import Redactor
 
 ALL = Redactor(KINDS)
 
+HANGS_S = 60
+"""Longer than this is no slow machine."""
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -226,4 +229,5 @@ def test_hostile_texts_take_time_by_their_length(unit: str) -> None:
     for body in (text.encode(), json.dumps([text]).encode(), b'{"' + text.encode()):
         began = time.perf_counter()
         ALL.redact(body)
-        assert time.perf_counter() - began < 2
+        # Milliseconds; the square of their length would be hours.
+        assert time.perf_counter() - began < HANGS_S
