@@ -186,12 +186,15 @@ def _exchange(case: str, request: object, media_type: str, response: object) -> 
 def measure(start: Start, folder: Path, quick: Upstream, slow: Upstream, sizes: Sizes) -> Measured:
     found = Measured()
     folder.mkdir()
-    for part, before in (("calls", quick), ("streams", slow)):
+    # A service of its own for each: files that shrink later would hide what a conversation takes.
+    for part, before in (("calls", quick), ("streams", slow), ("talk", quick)):
         (folder / part).mkdir()
         with start(before, folder / part) as subject:
             load(found, subject, 8, _WARM_UP, sizes.seconds, "plain", "warm")
             if part == "calls":
                 _measure_calls(found, subject, sizes)
+            elif part == "talk":
+                _measure_talk(found, subject)
             else:
                 streams = load(found, subject, 1, sizes.streams, 60, "stream", "stream")
                 found.first_ms = streams["first_p50_ms"]
@@ -210,6 +213,9 @@ def _measure_calls(found: Measured, subject: Subject, sizes: Sizes) -> None:
             found.held_mb = sum(map(processes.held_mb, processes.family(subject.pid)))
             if disk is not None:
                 found.call_bytes = ((_disk(subject) or 0) - disk) / result["calls"]
+
+
+def _measure_talk(found: Measured, subject: Subject) -> None:
     disk = _disk(subject)
     talk = load(found, subject, 1, TURNS, 60, "talk", "talk")
     found.sent_talk_bytes = talk["sent_bytes"]
