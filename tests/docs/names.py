@@ -20,10 +20,11 @@ _ROOMS: Final = (
     "ledger_core.storage",
     "api",
     "api.routes",
+    "api.proxy",
     "verifier",
     "ledgergrid",
 )
-_FOLDERS: Final = ("", "ledger_core/", "ledger_core/storage/", "verifier/", "api/")
+_FOLDERS: Final = ("", "ledger_core/", "ledger_core/storage/", "verifier/", "api/", "api/proxy/")
 
 
 def is_file(name: str) -> bool:
