@@ -109,7 +109,10 @@ class Proxy:
             self._service.intake.release(len(request.body))
 
     async def _handle(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        request.credential = await self._credentials.check(request.identity)
+        try:
+            request.credential = await self._credentials.check(request.identity)
+        except LedgerGridError as error:
+            raise unavailable(error) from None
         if request.method not in _RECORDED and request.method not in _PASSING:
             raise Refusal("method_not_allowed", f"{request.method[:20]} is not proxied", 501)
         try:

@@ -27,7 +27,7 @@ from api.proxy.headers import to_client
 from api.proxy.holding import Holding, holding_for
 from api.proxy.recording import Outcome, Recording
 from api.proxy.request import Request
-from api.proxy.upstream import BROKEN, UNSENT, Response
+from api.proxy.upstream import BROKEN, UNSENT, Response, tell
 from ledger_core.fail_points import reach
 
 log = structlog.get_logger("ledgergrid")
@@ -108,7 +108,7 @@ class Call:
         outcome.ended = "timed_out" if is_late else "upstream_failed"
         outcome.status = 504 if is_late else 502
         outcome.error_type = "upstream_timeout" if is_late else "upstream_unreachable"
-        outcome.error_detail = describe(error)
+        outcome.error_detail = tell(error)
         outcome.is_seen = not isinstance(error, UNSENT)
         await self._recording.end(outcome, None)
         message = f"the upstream {'did not answer in time' if is_late else 'cannot be reached'}"
@@ -192,11 +192,6 @@ class Call:
                 while time.monotonic() < until_s and (chunk := await response.content.readany()):
                     copy.add(chunk)
                     holding.take(chunk)
-
-
-def describe(error: Exception) -> str:
-    """Return what an error says, without what it was about: an address may hold a name."""
-    return f"{type(error).__name__}: {error}"[:500]
 
 
 __all__ = ["BrokenOffError", "Call", "Refusal"]

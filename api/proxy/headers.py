@@ -8,7 +8,7 @@ call, and credentials of ours, wherever they were put.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -39,9 +39,9 @@ _KEPT_BY_CONNECTION = frozenset({b"content-length", b"content-type", b"content-e
 _OURS = (b"x-ledgergrid-", b"x-agentledger-", b"x-agenticledger-")
 _CLAUDE_CODE = b"x-claude-code-session-id"
 _TOKEN = b"lgt_"
+_A_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])lgt_[A-Za-z0-9_-]")
 _CREDENTIAL = b"key"
 _API_KEY = b"api-key"
-_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization")
 
 VALUE_CHARS = 500
 TAGS = 32
@@ -76,8 +76,10 @@ class Identity(msgspec.Struct):
     api_key: str | None = None
 
 
-def read_identity(headers: Headers) -> Identity:
+def read_identity(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Identity:
     """Read the headers that are for us. Raises :class:`MalformedError` for what is too long.
+
+    A credential of ours (``secrets``, or a token) is no name: names are written down.
 
     Of a header that comes twice, under whichever of its names, the first counts.
     """
@@ -87,14 +89,16 @@ def read_identity(headers: Headers) -> Identity:
         if name == _CLAUDE_CODE:
             claude_code = claude_code or _text(name, value)
         elif name.startswith(_OURS):
-            _take(found, name.split(b"-", 2)[2], value)
+            _take(found, name.split(b"-", 2)[2], value, secrets)
     if found.session_id is None:
         found.session_id = claude_code
     return found
 
 
-def _take(found: Identity, short: bytes, value: bytes) -> None:
+def _take(found: Identity, short: bytes, value: bytes, secrets: tuple[bytes, ...]) -> None:
     field = _NAMES.get(short)
+    if (field is not None or short.startswith(_TAG)) and is_ours(value, secrets):
+        raise MalformedError(f"header {short.decode('latin-1')[:80]} holds a credential")
     if field is not None:
         text = _text(short, value)
         if text and getattr(found, field) is None:
@@ -121,7 +125,7 @@ def _text(name: bytes, value: bytes) -> str:
     return text
 
 
-def to_upstream(headers: Headers, secrets: Iterable[bytes] = ()) -> list[tuple[str, str]]:
+def to_upstream(headers: Headers, secrets: tuple[bytes, ...] = ()) -> list[tuple[str, str]]:
     """Return what goes on to the upstream; ``secrets`` are ours and stay, wherever they stand.
 
     Raises :class:`MalformedError` for a value that is no UTF-8, which could not go on as it is.
@@ -135,7 +139,7 @@ def to_upstream(headers: Headers, secrets: Iterable[bytes] = ()) -> list[tuple[s
         if name not in dropped
         and not name.startswith(_OURS)
         and name != _CLAUDE_CODE
-        and not (name in _CREDENTIALS and _is_ours(value, secrets))
+        and not ((secrets or _TOKEN in value) and is_ours(value, secrets))
     ]
 
 
@@ -146,8 +150,11 @@ def _decode(name: bytes, value: bytes) -> str:
         raise MalformedError(f"header {name.decode('latin-1')[:80]} is no UTF-8") from None
 
 
-def _is_ours(value: bytes, secrets: Iterable[bytes]) -> bool:
-    return _TOKEN in value or any(secret in value for secret in secrets)
+def is_ours(value: bytes, secrets: tuple[bytes, ...]) -> bool:
+    """Say whether a credential of ours stands in a value; four letters in another's are none."""
+    if any(secret in value for secret in secrets):
+        return True
+    return _TOKEN in value and _A_TOKEN.search(value) is not None
 
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:

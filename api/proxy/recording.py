@@ -25,12 +25,13 @@ from api.proxy.drawing import Drawn, draw, refusal_of
 from api.proxy.headers import by_name
 from api.proxy.outbox import Item, pack_draws
 from api.proxy.request import Request
-from api.proxy.upstream import Response
+from api.proxy.upstream import Response, tell
 from ledger_core import clock, ids
 from ledger_core.admission import Admitted
 from ledger_core.capturing import Scribe, tidy
 from ledger_core.errors import LedgerGridError, LimitError, StoppedError
 from ledger_core.llm.model import Answered, Asked, Usage
+from ledger_core.llm.providers import hide_secrets
 from ledger_core.llm.wire import ask_for_usage, parse_request, parse_response
 from ledger_core.policy.allowances import Draw
 from ledger_core.records.types.llm_call import Ended as EndedHow
@@ -76,7 +77,7 @@ class Outcome:
         is_late = isinstance(error, asyncio.TimeoutError)
         self.ended = "timed_out" if is_late else "upstream_failed"
         self.error_type = "upstream_timeout" if is_late else "upstream_broke_off"
-        self.error_detail = f"{type(error).__name__}: {error}"[:500]
+        self.error_detail = tell(error)
 
 
 class _Start(NamedTuple):
@@ -235,7 +236,7 @@ class Recording:
             "wire": request.wire,
             "method": request.method,
             "path": request.path,
-            "query": request.query.decode("ascii") or None,
+            "query": hide_secrets(request.query.decode("ascii")) or None,
             "model_id": request.model,
             "stream": asked.stream,
             "session_id": request.session_id,
@@ -343,17 +344,22 @@ class Recording:
             redactions=kept.redactions,
         )
         call = _with_answer(call, answered, cost.usage or Usage(), outcome)
-        if call.error_detail is not None:
-            detail = desk.keep_text(call.error_detail)
-            call = msgspec.structs.replace(call, error_detail=detail)
+        call = msgspec.structs.replace(call, error_detail=self._keep_error(call, outcome))
         draws = self._drawn.settled((cost.microusd or 0) - self._reserved)
         return _End(call, kept.body, draws, answered)
+
+    def _keep_error(self, call: LlmCall2, outcome: Outcome) -> str | None:
+        """Return what is stored of what went wrong; a provider's words may quote the prompt."""
+        if self.keeps_content:
+            return self._desk.keep_text(call.error_detail)
+        return outcome.error_detail and outcome.error_detail.partition(":")[0]
 
     def _read_answer(self, outcome: Outcome, copy: Copy | None) -> Answered:
         if copy is None or outcome.status is None:
             return Answered()
         if not copy.is_whole:
-            return Answered(parse_error=f"{copy.size} bytes are more than are kept")
+            told = f"{copy.size} bytes are more than are kept"
+            return Answered(parse_error=told, is_unread=True)
         return parse_response(
             self._request.wire, outcome.status, copy.body(), outcome.media_type, outcome.encoding
         )

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from api.proxy import paths
-from api.proxy.headers import Headers, Identity, by_name, read_identity, to_upstream
-from api.proxy.hosts import provider_of
+from api.proxy.headers import Headers, Identity, by_name, is_ours, read_identity, to_upstream
 from api.proxy.upstream import Upstream
 from ledger_core import ids
 from ledger_core.errors import MalformedError
+from ledger_core.llm.providers import provider_of
 from ledger_core.llm.wire import Wire, wire_of
 
 QUERY_CHARS = 16_000
@@ -71,7 +71,7 @@ def read_request(
     """Read all of a request but its body. Raises :class:`MalformedError`."""
     headers: Headers = scope["headers"]
     query: bytes = scope["query_string"]
-    _check_query(query, secrets)
+    _check_address(path, query, secrets)
     wire = wire_of(path) if path in paths.CAPTURED or not path.startswith(paths.PREFIX) else "other"
     named = by_name(headers)
     base = upstream.base(is_anthropics=_is_anthropics(path, wire, named))
@@ -83,7 +83,7 @@ def read_request(
         query=query,
         headers=headers,
         onward=to_upstream(headers, secrets),
-        identity=read_identity(headers),
+        identity=read_identity(headers, secrets),
         wire=wire,
         media_type=_text(named.get(b"content-type")),
         encoding=_text(named.get(b"content-encoding")),
@@ -97,11 +97,11 @@ def read_request(
     )
 
 
-def _check_query(query: bytes, secrets: tuple[bytes, ...]) -> None:
+def _check_address(path: str, query: bytes, secrets: tuple[bytes, ...]) -> None:
     if len(query) > QUERY_CHARS:
         raise MalformedError(f"query is longer than {QUERY_CHARS} characters")
-    if b"lgt_" in query or any(secret in query for secret in secrets):
-        raise MalformedError("query holds a credential of ours, which belongs into a header")
+    if is_ours(path.encode(), secrets) or is_ours(query, secrets):
+        raise MalformedError("address holds a credential of ours, which belongs into a header")
     if not query.isascii() or b"\x00" in query:
         raise MalformedError("query holds characters that belong escaped")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -20,7 +21,7 @@ from api.capture_settings import CaptureSettings, listed, to_microusd
 from api.proxy.answers import Refusal
 from api.proxy.request import Request
 from ledger_core.errors import MalformedError
-from ledger_core.llm import codings
+from ledger_core.llm import codings, loading
 from ledger_core.llm.model import Asked
 from ledger_core.records.types.capture_limits import CaptureLimits
 
@@ -32,6 +33,11 @@ _PARTS = 1_000
 _PART_HEAD_BYTES = 4_096
 _PATH_MODEL = re.compile(r"/(?:deployments|engines|models)/([^/:]+)[/:]", re.IGNORECASE)
 _MODEL_KEY = re.compile(rb'"model"\s*:', re.IGNORECASE)
+_MODEL_VALUE = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){0,500})', re.IGNORECASE)
+_PLAIN_CHARACTER = re.compile(
+    rb"\\u00(2[d-f]|3[0-9a]|4[0-9a-f]|5[0-9abd-f]|6[0-9a-f]|7[0-9a-e])", re.IGNORECASE
+)
+"""An escape of what model names are made of: neither quote nor backslash."""
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
 
 
@@ -72,7 +78,10 @@ class Rules:
             providers.append(model.partition("/")[0])
         self.check_lists(request.wire, model, providers)
         # What a path names goes before what a body does, or behind it: both must be allowed.
-        for each in _of_path(request.path):
+        named = _of_path(request.path)
+        if (limits.allow_models or limits.deny_models) and request.wire == "other":
+            named += _within(request.body, request.encoding)
+        for each in named:
             if each != model:
                 self.check_lists(request.wire, each, providers)
 
@@ -80,7 +89,8 @@ class Rules:
         """Raise :class:`Refusal` if a model without a known price may not be asked."""
         if self.limits.refuse_unpriced is not True:
             return
-        if request.model is not None or request.wire != "other":
+        is_batch = request.path.rstrip("/").endswith("/batches")
+        if request.model is not None or request.wire != "other" or is_batch:
             model = (request.model or "no model")[:200]
             raise Refusal("unpriced", f"the price of {model} is unknown", 403)
 
@@ -149,6 +159,31 @@ def _read_form(body: bytes) -> tuple[list[str], bool]:
                 models.append(value.split(b"\n", 1)[0][:500].decode("utf-8", "replace").strip())
                 is_odd = is_odd or b"transfer-encoding" in head.lower()
     return models, is_odd
+
+
+def _within(body: bytes, encoding: str) -> list[str]:
+    """Return the models that a batch names: anywhere within it, or in the lines of its file."""
+    plain = _decoded(body, encoding)
+    # Both ways: only the bytes show a name that comes twice, only the values how it is encoded.
+    told = _MODEL_VALUE.findall(_PLAIN_CHARACTER.sub(_unescape, plain))
+    named = [each.decode("utf-8", "replace") for each in told]
+    with suppress(MalformedError):  # A form, whose files are lines; check_clear() looked at it.
+        named += _models_of(loading.load(plain))
+    return list(dict.fromkeys(named))
+
+
+def _models_of(value: object) -> list[str]:
+    """Return what members called model hold, at any depth, which was bounded when it was read."""
+    if isinstance(value, list):
+        return [name for each in value for name in _models_of(each)]
+    if not isinstance(value, dict):
+        return []
+    own = [each for name, each in value.items() if name.lower() == "model"]
+    return [each for each in own if isinstance(each, str)] + _models_of(list(value.values()))
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ _READ_BYTES = 128 * 1024
 _LARGE_BYTES = 256 * 1024
 """A body from here on is written in slices, so that others are served in between."""
 
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ADDRESS = re.compile(r"(https?://)([^\s/?#'\"]*)[^\s'\"]*")
+
 _SET_BY_AIOHTTP = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
 
 Response = aiohttp.ClientResponse
@@ -34,6 +38,10 @@ UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What a request breaks off with before the upstream has seen anything of it."""
 
 
+class NoAnswerError(aiohttp.ClientError):
+    """What came back is nothing that HTTP lets anybody pass on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """What a call's path is put behind; ``host`` and ``port`` are those of ``url``."""
@@ -41,6 +49,22 @@ class Base:
     url: str
     host: str
     port: int
+
+
+def _check_head(response: Response) -> None:
+    if not 200 <= response.status < 600:
+        raise NoAnswerError(f"the answer's status is {response.status}")
+    if _CONTROLS.search(b"".join([value for _, value in response.raw_headers])):
+        raise NoAnswerError("a header of the answer holds controls")
+
+
+def tell(error: Exception) -> str:
+    """Return what an error says, without the address: names and keys may stand in it."""
+    return f"{type(error).__name__}: {_ADDRESS.sub(_shorten, str(error))}"[:500]
+
+
+def _shorten(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2].rpartition('@')[2]}"
 
 
 def parse_base(url: str) -> Base:
@@ -76,13 +100,19 @@ class Upstream:
         if self._session is None:
             self._session = self._open()
         data = io.BytesIO(body) if len(body) >= _LARGE_BYTES else body or None
-        return await self._session.request(
+        response = await self._session.request(
             method,
             URL(url, encoded=True),
             headers=CIMultiDict(headers),
             data=data,
             allow_redirects=False,
         )
+        try:
+            _check_head(response)
+        except NoAnswerError:
+            response.close()
+            raise
+        return response
 
     def _open(self) -> aiohttp.ClientSession:
         settings = self._settings

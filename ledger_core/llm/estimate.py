@@ -24,6 +24,8 @@ _MEDIA_TOKENS: Final = {"image": 1_500, "audio": 1_500, "video": 15_000, "file":
 _MESSAGE_TOKENS: Final = 4
 _NO_OUTPUT: Final[frozenset[Wire]] = frozenset({"openai.embeddings", "anthropic.count_tokens"})
 _FREE: Final[frozenset[Wire]] = frozenset({"anthropic.count_tokens"})
+_UNFINISHED: Final = frozenset({None, "queued", "in_progress"})
+"""The status of an answer that goes on being made, whoever waits for it."""
 
 Basis = Literal["provider", "estimated", "unknown"]
 
@@ -78,13 +80,22 @@ def reserve(
     return price.cost_microusd if price else None
 
 
-def used(asked: Asked, answered: Answered, wire: Wire, status: int | None) -> Usage:
+def used(
+    asked: Asked,
+    answered: Answered,
+    wire: Wire,
+    status: int | None,
+    context_tokens: int | None = None,
+) -> Usage:
     """Estimate what a call used that told no usage: its input, and the output that came.
 
-    A provider that answered with an error charges nothing.
+    Of what nobody could read, or does not wait for, all that was reserved: it may have been that
+    much. A provider that answered with an error charges nothing.
     """
     if wire in _FREE or (status is not None and status >= 400):
         return Usage(tokens_in=0, tokens_out=0)
+    if answered.is_unread or (asked.is_background and answered.stop_reason in _UNFINISHED):
+        return reserved_usage(asked, wire, context_tokens)
     texts = [answered.content, answered.reasoning, answered.refusal]
     texts += [_text(call.arguments) for call in answered.tool_calls]
     out = sum(_tokens_of(text) for text in texts if text)
@@ -116,7 +127,8 @@ def settle(
     A stream that broke off has told its input at best, and of its output what it had counted by
     then: the greater of that and what came is taken.
     """
-    usage, counted = _usage(asked, answered, wire, status)
+    context_tokens = prices.context_tokens(asked.model, provider)
+    usage, counted = _usage(asked, answered, wire, status, context_tokens)
     if not counted and not (usage.tokens_in or usage.tokens_out):
         return Cost(usage=usage, basis="estimated", microusd=0)
     models = (answered.model, asked.model)
@@ -132,15 +144,23 @@ def settle(
     )
 
 
-def _usage(asked: Asked, answered: Answered, wire: Wire, status: int | None) -> tuple[Usage, bool]:
+def _usage(
+    asked: Asked,
+    answered: Answered,
+    wire: Wire,
+    status: int | None,
+    context_tokens: int | None,
+) -> tuple[Usage, bool]:
     """The usage, and whether the provider counted all of it."""
     told = answered.usage
     if told is None or (told.tokens_in is None and told.tokens_out is None):
-        return used(asked, answered, wire, status), False
+        return used(asked, answered, wire, status, context_tokens), False
     if answered.choices and answered.stop_reason is None:
         guess = used(asked, answered, wire, status)
         if (guess.tokens_out or 0) > (told.tokens_out or 0):
             tokens_in = guess.tokens_in if told.tokens_in is None else told.tokens_in
             known = msgspec.structs.replace(told, tokens_in=tokens_in, tokens_out=guess.tokens_out)
             return known, False
+        if asked.stream and wire == "anthropic.messages":
+            return told, False  # What it had counted when it began to answer.
     return told, True

@@ -11,7 +11,7 @@ from ledger_core.llm import openai_chat, openai_responses
 from ledger_core.llm.gathering import Gathered, failure, join_choices
 from ledger_core.llm.loading import Object, count, name, number, obj, objects, text
 from ledger_core.llm.model import Answered, Asked, Choice, Usage
-from ledger_core.llm.weighing import Scales
+from ledger_core.llm.weighing import Scales, text_of
 
 
 def read_request(body: Object) -> Asked:
@@ -38,7 +38,7 @@ def read_answer(body: Object) -> Answered:
     choices = tuple(
         Choice(index=place, content=told, stop_reason=name(each.get("finish_reason")))
         for place, each in enumerate(objects(body.get("choices")))
-        if (told := text(each.get("text"))) is not None
+        if (told := _said(each, "message")) is not None
     )
     answered = Answered(
         response_id=name(body.get("id")),
@@ -49,6 +49,12 @@ def read_answer(body: Object) -> Answered:
         error_detail=error_detail,
     )
     return join_choices(answered, choices) if choices else answered
+
+
+def _said(choice: Object, where: str) -> str | None:
+    """The text of a choice: of a legacy completion, or of a chat at a path nobody knows."""
+    told = text(choice.get("text"))
+    return text_of(obj(choice.get(where)).get("content")) if told is None else told
 
 
 def _usage(body: Object) -> Usage | None:
@@ -75,7 +81,7 @@ class Stream:
             index = place if index is None else index
             if index in self._choices or len(self._choices) < limits.LLM_CHOICES:
                 gathered = self._choices.setdefault(index, Gathered(index))
-                gathered.say(text(choice.get("text")))
+                gathered.say(_said(choice, "delta"))
                 gathered.stop(choice.get("finish_reason"))
 
     def answered(self) -> Answered:

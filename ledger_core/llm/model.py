@@ -20,7 +20,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     ``messages`` and ``tools`` are the lists as sent (Responses: ``input``, a plain text being one
     user message). ``tool_results`` are ``{"tool_call_id" | "tool_use_id", "content", …}``.
     ``user_id`` is what the body claims. ``wants_usage`` says that the client itself asked for
-    ``stream_options.include_usage``. ``input_chars`` counts the text of the whole input, of which
+    ``stream_options.include_usage``; ``is_background`` that it does not wait for the answer, which
+    the provider makes all the same. ``input_chars`` counts the text of the whole input, of which
     ``wide_chars`` are not ASCII; ``media`` has one kind for each image, audio, video or file.
     """
 
@@ -35,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 1
     user_id: str | None = None
     wants_usage: bool = False
+    is_background: bool = False
     input_chars: int = 0
     wide_chars: int = 0
     media: tuple[str, ...] = ()
@@ -97,7 +99,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
     ``content``, ``reasoning`` and ``refusal`` join those of all choices, in order, with a blank
     line between choices; ``tool_calls`` are those of all choices. ``citations`` are as sent.
-    ``counted_tokens`` is the answer of a token count, which uses none.
+    ``counted_tokens`` is the answer of a token count, which uses none. ``is_unread``: there was
+    more than could be read, and nobody knows how much was said.
     """
 
     response_id: str | None = None
@@ -116,3 +119,4 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: str | None = None
     counted_tokens: int | None = None
     parse_error: str | None = None
+    is_unread: bool = False

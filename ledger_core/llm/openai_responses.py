@@ -52,6 +52,7 @@ def read_request(body: Object) -> Asked:
         temperature=number(body.get("temperature")),
         max_tokens=count(body.get("max_output_tokens")),
         user_id=name(body.get("safety_identifier")) or name(body.get("user")),
+        is_background=body.get("background") is True,
         input_chars=scales.chars,
         wide_chars=scales.wide,
         media=tuple(scales.media),

@@ -13,6 +13,7 @@ from ledger_core.llm.dialects import DIALECTS, Wire
 from ledger_core.llm.model import Answered
 
 _STREAM: Final = "text/event-stream"
+_JSON: Final = "application/json"
 _STREAMS_BEGIN: Final = (b"data:", b"event:", b"id:", b": ")
 
 
@@ -47,6 +48,8 @@ class Reader:
         self._bytes = 0
         told = (media_type or "").partition(";")[0].strip().lower()
         self._events = sse.Parser() if told == _STREAM else None
+        # What is neither may be anything: speech, a picture.
+        self._is_text = wire != "other" or told in (_STREAM, _JSON)
         self._stream = DIALECTS[wire].stream()
         try:
             self._coded = bool(codings.names(content_encoding))
@@ -132,7 +135,8 @@ class Reader:
             self._take(last)
         if events.overlong:
             self._error = self._error or f"{events.overlong} events too large to read"
-        return self._finish(self._stream.answered(), b"")
+        is_cut = self._broken or bool(events.overlong) or self._bytes > limits.LLM_BODY_BYTES
+        return self._finish(self._stream.answered(), b"", is_cut)
 
     def _whole(self, body: bytes) -> Answered:
         answered = Answered()
@@ -142,9 +146,9 @@ class Reader:
                 answered = dialect.read_answer(dialect.load_answer(body))
         except MalformedError as error:
             self._error = f"{self._media_type or 'no media type'}: {error}"
-        return self._finish(answered, body)
+        return self._finish(answered, body, self._error is not None)
 
-    def _finish(self, answered: Answered, body: bytes) -> Answered:
+    def _finish(self, answered: Answered, body: bytes, is_cut: bool) -> Answered:
         """Tell what could not be read, and the text of an error that follows no format."""
         untold = self._status >= 400 and not (answered.error_type or answered.error_detail)
         if not (untold or self._error):
@@ -154,4 +158,5 @@ class Reader:
             answered,
             error_detail=told if untold else answered.error_detail,
             parse_error=loading.detail(self._error),
+            is_unread=self._is_text and is_cut,
         )

@@ -48,7 +48,8 @@ class Identity(
 ):
     """Which call, asked for by whom. ``timestamp``: when it began, RFC 3339 with milliseconds.
 
-    ``path`` is the canonical one, as it was forwarded and as rules judged it; ``query`` is raw.
+    ``path`` is the canonical one, as it was forwarded and as rules judged it; ``query`` is
+    raw, but for values that may be credentials.
     """
 
     action_id: Name

@@ -7,32 +7,20 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from ledger_core import ids
 from ledger_core.clock import format_time
 from ledger_core.llm.estimate import Cost, settle
 from ledger_core.llm.model import Answered, Asked
 from ledger_core.llm.prices import Prices
+from ledger_core.llm.providers import hide_secrets, provider_of
 from ledger_core.llm.wire import Reader, Wire, parse_request, wire_of
 from ledger_core.records.calls import PATH_CHARS, QUERY_CHARS, TEXT_CHARS, Level
 from ledger_core.records.types.llm_call import Ended, LlmCall2
 from ledgergrid.integrations.exchange import Exchange
 from ledgergrid.integrations.labels import clip
 
-_PROVIDERS: Final = {
-    "api.openai.com": "openai",
-    "api.anthropic.com": "anthropic",
-    "openrouter.ai": "openrouter",
-    "openai.azure.com": "azure",
-    "api.mistral.ai": "mistral",
-    "api.deepseek.com": "deepseek",
-    "api.groq.com": "groq",
-    "api.x.ai": "x-ai",
-    "api.together.xyz": "together",
-    "generativelanguage.googleapis.com": "google",
-}
-_SECRET_PARAMETERS: Final = ("key", "token", "secret", "sig", "password")
 _TOOL_NAMES: Final = 1_000
 
 
@@ -44,7 +32,7 @@ def describe(exchange: Exchange, level: Level) -> LlmCall2:
         wire, request.body, media_of(request.headers), _get(request.headers, "content-encoding")
     )
     answered, ended = _read_answer(exchange, wire)
-    provider = request.provider or _provider_of(wire, request.host)
+    provider = request.provider or provider_of(wire, request.host)
     cost = _settle(exchange, asked, answered, wire, provider)
     return LlmCall2(
         action_id=ids.new_record_id(),
@@ -176,18 +164,5 @@ def _get(headers: Mapping[str, str], *names: str) -> str | None:
     return next((clip(value) for value in found if value), None)
 
 
-def _provider_of(wire: Wire, host: str) -> str:
-    """Name who is asked: by a host that is known, or by whose wire format is spoken."""
-    for known, name in _PROVIDERS.items():
-        if host == known or host.endswith(f".{known}"):
-            return name
-    return clip(host) if wire == "other" else wire.partition(".")[0]
-
-
 def _query_of(url: str) -> str | None:
-    """Return the query, unless something in it may be a secret."""
-    query = urlsplit(url).query
-    names = [name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)]
-    if not query or any(part in name for name in names for part in _SECRET_PARAMETERS):
-        return None
-    return query[:QUERY_CHARS]
+    return hide_secrets(urlsplit(url).query)[:QUERY_CHARS] or None

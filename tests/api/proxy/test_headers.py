@@ -66,7 +66,7 @@ def test_our_credentials_stay_wherever_they_stand() -> None:
         (b"cookie", b"a=lgt_abc"),
         (b"api-key", b"sk-theirs"),
     ]
-    assert to_upstream(headers, [b"our-api-key"]) == [("api-key", "sk-theirs")]
+    assert to_upstream(headers, (b"our-api-key",)) == [("api-key", "sk-theirs")]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ What a call was is judged by what the SDK itself read out of the answer, not by 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,31 +249,63 @@ def test_the_sdks_helpers_for_streams_work_through_the_proxy(live: Live) -> None
     clients.close()
 
 
-def test_a_cancelled_stream_is_on_record_as_left_and_nothing_hangs(tmp_path: Path) -> None:
-    async def leave(url: str) -> None:
-        client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk", max_retries=0)
+STREAMS = {"/v1/chat/completions": "plan-2", "/v1/messages": "check-1"}
+
+
+def leave_sync(url: str, path: str, way: str) -> None:
+    """Read a stream's first event with a plain client, and leave."""
+    clients = Sync(url)
+    stream = resource(clients, path).create(**asked(STREAMS[path]))
+    next(iter(stream))
+    if way == "stream":
+        stream.close()
+    clients.close()
+
+
+def leave_async(url: str, path: str, way: str) -> None:
+    """Read a stream's first event with an asyncio client, and leave."""
+
+    async def work(clients: Any) -> None:
+        stream = await resource(clients, path).create(**asked(STREAMS[path]))
+        began = asyncio.Event()
 
         async def read() -> None:
-            async for _ in await client.chat.completions.create(**asked("plan-2")):
+            async for _ in stream:
                 began.set()
 
-        began = asyncio.Event()
-        async with client:
-            task = asyncio.create_task(read())
-            await asyncio.wait_for(began.wait(), 10)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        task = asyncio.create_task(read())
+        await asyncio.wait_for(began.wait(), 10)
+        if way == "stream":
+            await stream.close()
+        elif way == "client":
+            await clients.gpt.close()
+            await clients.claude.close()
+        task.cancel()
+        await asyncio.wait((task,))
 
+    Async(url)._run(work)
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_stream_that_is_left_is_on_record_as_far_as_it_came_and_paid_for(
+    path: str, tmp_path: Path
+) -> None:
+    ways = [(leave_sync, "stream"), (leave_sync, "client")]
+    ways += [(leave_async, way) for way in ("task", "stream", "client")]
+    whole = body_bytes(CASES[STREAMS[path]]["response"])
     with (
         replaying(CASES.values(), Manner(pause_s=0.3)) as slow,
         running(Settings(data=tmp_path / "data", upstream_url=slow.url)) as live,
     ):
-        asyncio.run(leave(live.url))
-        [end] = Proxied(live, None).await_ends(1)  # type: ignore[arg-type]
-    assert end.told["ended"] == "client_left"
-    assert end.told["cost_basis"] == "estimated"
-    assert body_bytes(CASES["plan-2"]["response"]).startswith(end.part("response"))
+        for count, (leave, way) in enumerate(ways, 1):
+            leave(live.url, path, way)
+            end = Proxied(live, None).await_ends(count)[-1]  # type: ignore[arg-type]
+            told, came = end.told, end.part("response")
+            assert (told["ended"], told["cost_basis"]) == ("client_left", "estimated"), way
+            assert whole.startswith(came), way
+            assert 0 < len(came) < len(whole), way
+            assert told["cost_microusd"] > 0, way
+            assert told["tokens_in"] > 0, way
 
 
 def test_refusals_are_the_sdks_own_exceptions(upstream: Upstream, tmp_path: Path) -> None:
