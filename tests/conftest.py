@@ -11,6 +11,7 @@ from hypothesis import settings
 from ledger_core.ledger import Ledger
 from tests.support.backups import Backups
 from tests.support.ledgers import Author, Service, a_service, register
+from tests.support.migrated import lay_migrated, migrate
 from tests.support.postgresql import Server, postgresql
 
 # Two busy cores say nothing about how long an example takes.
@@ -25,24 +26,52 @@ def postgresql_server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: Server) -> Iterator[str]:
-    """Give the test a fresh, empty PostgreSQL database."""
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: Server) -> str:
+    """Name the database that those of the tests are copies of."""
     name = postgresql_server.create_database()
-    yield postgresql_server.url(name)
-    postgresql_server.drop_database(name)
+    migrate(postgresql_server.url(name))
+    return name
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Server, migrated_postgresql: str) -> Iterator[str]:
+    """Give the test a fresh PostgreSQL database with our tables, and nothing in them."""
+    with postgresql_server.a_database(migrated_postgresql) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql_server: Server) -> Iterator[str]:
+    """Give the test a PostgreSQL database with nothing in it at all."""
+    with postgresql_server.a_database() as url:
+        yield url
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Give the test a fresh SQLite database, a file that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+    """Give the test a fresh SQLite database with our tables, and nothing in them."""
+    lay_migrated(file := tmp_path / "ledger.db")
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """Name a SQLite database whose file does not exist yet."""
+    return f"sqlite:///{tmp_path / 'empty.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test twice, once with a fresh database of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """Run the test twice, once with an empty database of each kind."""
+    url: str = request.getfixturevalue(f"empty_{request.param}_url")
     return url
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from ledger_core.formats.submission import Submission, format_submission, seal_j
 from ledger_core.ledger import Ledger
 from ledger_core.records.possession import prove_possession
 from ledger_core.storage.tokens import TokenRole
+from tests.support.migrated import lay_migrated
 
 ROUTE = "/api/v1/ledgers"
 
@@ -70,13 +72,45 @@ class Live:
         return self.register(Author(ledger or self.main))
 
 
+class _Server(uvicorn.Server):
+    """Says when it has started, and stops when told to: uvicorn's own looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_begun = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_told = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._is_told.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.has_begun.set()
+        if not await self.on_tick(0):
+            await self._is_told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        # Nobody needs to be waited for, and uvicorn's own waits all the same.
+        for server in self.servers:
+            server.close()
+        await self.lifespan.shutdown()
+
+
 @contextmanager
 def running(settings: Settings) -> Iterator[Live]:
     """Serve until the block ends."""
+    if settings.sqlite_file is not None and not settings.sqlite_file.exists():
+        lay_migrated(settings.sqlite_file)
     app = create_app(settings)
     if "main" not in app.service.ledgers.names():
         app.service.ledgers.create("main")
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host="127.0.0.1",
@@ -90,13 +124,12 @@ def running(settings: Settings) -> Iterator[Live]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
+        while not server.has_begun.wait(0.1):
             assert thread.is_alive(), "the service did not start"
-            time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield Live(app, f"http://127.0.0.1:{port}")
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(30)
 
 

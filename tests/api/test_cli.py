@@ -19,6 +19,7 @@ import pytest
 
 from ledger_core.formats.receipt import parse_receipt
 from ledger_core.policy.anchoring import parse_anchored
+from tests.support import forking
 
 COMMAND = (sys.executable, "-m", "api.cli")
 
@@ -31,10 +32,9 @@ class Shell:
     environment: dict[str, str]
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, env=self.environment, input=stdin,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return forking.run(
+            ["-m", "api.cli", *arguments], cwd=self.folder, env=self.environment, stdin=stdin
+        )
 
     def ok(self, *arguments: str, stdin: str = "") -> str:
         done = self.run(*arguments, stdin=stdin)
@@ -53,10 +53,8 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     keep = {k: v for k, v in os.environ.items() if not k.startswith("LEDGERGRID_")}
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join((root, f"{root}/sdk"))
     home = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "state")}
-    return Shell(tmp_path, {**keep, **home, "PYTHONPATH": path})
+    return Shell(tmp_path, {**keep, **home, "PYTHONPATH": forking.PATHS})
 
 
 def free_port() -> int:
@@ -72,10 +70,10 @@ def served(shell: Shell, request: pytest.FixtureRequest) -> Iterator[Shell]:
     port = free_port()
     workers = str(getattr(request, "param", 1))
     out = shell.folder / "serve.out"
-    with out.open("w") as file:
-        process = subprocess.Popen(
-            [*COMMAND, "serve", "--data", "d", "--port", str(port), "--workers", workers],
-            cwd=shell.folder, env=shell.environment, stdout=file, stderr=subprocess.STDOUT,
+    with out.open("wb") as file:
+        process = forking.start(
+            ["-m", "api.cli", "serve", "--data", "d", "--port", str(port), "--workers", workers],
+            cwd=shell.folder, env=shell.environment, stdout=file, stderr=file,
         )  # fmt: skip
     shell.environment["LEDGERGRID_URL"] = url = f"http://127.0.0.1:{port}"
     try:
@@ -89,7 +87,7 @@ def served(shell: Shell, request: pytest.FixtureRequest) -> Iterator[Shell]:
         assert process.wait(30) in (0, -signal.SIGTERM), out.read_text()
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], out: Path) -> None:
+def wait_for(url: str, process: forking.Process, out: Path) -> None:
     give_up_at = time.monotonic() + 40
     while time.monotonic() < give_up_at:
         assert process.poll() is None, out.read_text()

@@ -18,6 +18,7 @@ from api.commands.run import agent_environment
 from api.demo.exchanges import read_exchanges
 from api.demo.upstream import Upstream, replaying
 from tests.api.test_cli import COMMAND, Shell, shell
+from tests.support import forking
 
 __all__ = ["shell"]
 
@@ -41,15 +42,9 @@ def upstream() -> Iterator[Upstream]:
 
 
 def run(shell: Shell, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "run", *words],
-        cwd=shell.folder,
-        env={**shell.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    variables = {**shell.environment, **environment}
+    words = ("-m", "api.cli", "run", *words)
+    return forking.run(words, cwd=shell.folder, env=variables, timeout_s=120)
 
 
 def test_the_commands_sdks_are_pointed_at_a_service_started_for_it(shell: Shell) -> None:

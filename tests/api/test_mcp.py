@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -27,6 +26,7 @@ from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.receipt import parse_receipt
 from tests.api.captured import Captured
 from tests.api.live import ROUTE, Author, Live, running
+from tests.support import forking
 
 SECRET = "a-long-random-secret-of-the-operator"
 TOOLS = {
@@ -202,15 +202,8 @@ def test_the_command_says_in_one_line_why_it_cannot_serve(
 ) -> None:
     environment = {**os.environ, "LEDGERGRID_API_KEY": secret}
     environment.pop("LEDGERGRID_TOKEN", None)
-    ran = subprocess.run(
-        [sys.executable, "-m", "api.cli", "mcp", "--url", url or keyed.url],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=environment,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment["PYTHONPATH"] = forking.PATHS
+    ran = forking.run(["-m", "api.cli", "mcp", "--url", url or keyed.url], env=environment)
     assert ran.returncode == 1
     assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 1)
     assert said in ran.stderr

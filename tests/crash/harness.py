@@ -6,9 +6,7 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ledger_core.formats.checkpoint import verify_checkpoint
@@ -17,9 +15,9 @@ from ledger_core.formats.receipt import check_receipt, parse_receipt
 from ledger_core.formats.submission import parse_submission
 from ledger_core.ledger import Ledger
 from tests.crash.load import AUTHOR, LEDGER, Work, describe
+from tests.support import forking
 from tests.support.ledgers import Author, Service, appended, checked_receipt
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 
 
@@ -30,22 +28,22 @@ def prepare(service: Service) -> Ledger:
     return ledger
 
 
-def start(
-    work: Work, fail_point: str = "", module: str = "tests.crash.load"
-) -> subprocess.Popen[bytes]:
+def start(work: Work, fail_point: str = "", module: str = "tests.crash.load") -> forking.Process:
     """Start a process that appends, to die at a fail-point if one is named."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": fail_point}
-    command = [sys.executable, "-m", module, describe(work)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+    return begin(["-m", module, describe(work)], fail_point)
 
 
-def wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process to end; return its exit status. What it complained of is shown."""
-    _, complaints = process.communicate(timeout=TIMEOUT_S)
-    if process.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(complaints.decode(errors="replace")[-4000:])
-    return process.returncode
+def begin(arguments: Sequence[str], fail_point: str = "") -> forking.Process:
+    """Start any process that is to die at a fail-point, or at none."""
+    armed = {"PYTHONPATH": forking.PATHS, "LEDGERGRID_FAIL_POINT": fail_point}
+    return forking.start(arguments, env={**os.environ, **armed})
+
+
+def wait(process: forking.Process) -> int:
+    """Wait for a process to end, killed or well; return its exit status."""
+    status = process.wait(TIMEOUT_S)
+    assert status in (0, -signal.SIGKILL)
+    return status
 
 
 def read_lines(path: Path) -> Iterator[dict[str, str | int]]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,8 @@ from ledger_core.formats.ed25519 import PrivateKey
 from ledger_core.ledger import Ledger
 from ledger_core.policy.anchoring import check_anchored, parent_checkpoint_of, parse_anchored
 from ledger_core.records.types.charter import Founding, FoundingKey, Parent
-from tests.crash.harness import ROOT, TIMEOUT_S
+from tests.crash.harness import TIMEOUT_S, begin
+from tests.support import forking
 from tests.support.invariants import check_everything
 from tests.support.ledgers import Author, Replica, Service, appended
 
@@ -58,11 +56,8 @@ def close_and_anchor(database_url: str, memory_url: str) -> None:
     replica.close()
 
 
-def start(service: Service, point: str = "") -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": point}
-    command = [sys.executable, "-c", SCRIPT, service.database_url, service.memory_url]
-    return subprocess.Popen(command, env=environment, cwd=ROOT)
+def start(service: Service, point: str = "") -> forking.Process:
+    return begin(["-c", SCRIPT, service.database_url, service.memory_url], point)
 
 
 def anchors(parent: Ledger) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -15,7 +12,7 @@ from ledger_core.errors import StaleError
 from ledger_core.fail_points import COSIGNER_FAIL_POINTS
 from ledger_core.keyring import Keyring
 from ledger_core.storage.database import open_database
-from tests.crash.harness import ROOT, TIMEOUT_S
+from tests.crash.harness import begin, wait
 from tests.support.ledgers import SECRET
 from tests.support.logs import OtherLog
 
@@ -35,10 +32,7 @@ def ask(database_url: str, old: int, size: int) -> None:
 
 
 def ask_and_die(database_url: str, old: int, size: int, point: str) -> int:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": point}
-    command = [sys.executable, "-c", SCRIPT, database_url, str(old), str(size)]
-    return subprocess.run(command, env=environment, cwd=ROOT, timeout=TIMEOUT_S).returncode
+    return wait(begin(["-c", SCRIPT, database_url, str(old), str(size)], point))
 
 
 @pytest.mark.parametrize("point", COSIGNER_FAIL_POINTS)

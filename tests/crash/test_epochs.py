@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from ledger_core.epochs import state_epoch
 from ledger_core.errors import ForkError
 from ledger_core.fail_points import EPOCH_FAIL_POINTS
 from ledger_core.records.types.epoch import format_statement
-from tests.crash.harness import ROOT, wait
+from tests.crash.harness import begin, wait
 from tests.support.backups import REASON, Backups, agree, lose, operator_key, standstill
 from tests.support.invariants import check_everything
 from tests.support.ledgers import append_notes, checked_receipt
@@ -33,12 +30,8 @@ def test_an_epoch_is_open_or_not_begun_after_a_kill_at(
     file = tmp_path / "statement.json"
     file.write_bytes(format_statement(statement))
     service.close()
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": point}
-    command = [sys.executable, "-m", "tests.crash.epoch"]
     urls = [service.database_url, service.memory_url, str(file)]
-    process = subprocess.Popen([*command, *urls], env=environment, cwd=ROOT, stderr=subprocess.PIPE)
-    assert wait(process) == -signal.SIGKILL
+    assert wait(begin(["-m", "tests.crash.epoch", *urls], point)) == -signal.SIGKILL
 
     replica = service.open()
     ledger = replica.ledgers.get("main")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import msgspec
@@ -27,7 +24,8 @@ from ledger_core.storage import erasures
 from ledger_core.storage import tables as t
 from ledger_core.storage.erasures import Erased
 from ledger_core.storage.search import EntryQuery
-from tests.crash.harness import ROOT, TIMEOUT_S
+from tests.crash.harness import TIMEOUT_S, begin
+from tests.support import forking
 from tests.support.ledgers import Author, Replica, Service, appended
 
 SCRIPT = """
@@ -92,11 +90,8 @@ def done_records(ledger: Ledger) -> list[ErasureDone]:
     ]
 
 
-def start(service: Service, point: str = "") -> subprocess.Popen[bytes]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": point}
-    command = [sys.executable, "-c", SCRIPT, service.database_url, service.memory_url]
-    return subprocess.Popen(command, env=environment, cwd=ROOT)
+def start(service: Service, point: str = "") -> forking.Process:
+    return begin(["-c", SCRIPT, service.database_url, service.memory_url], point)
 
 
 def check_visible(ledger: Ledger) -> None:

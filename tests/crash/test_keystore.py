@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import pytest
 from ledger_core.fail_points import DESTRUCTION_FAIL_POINTS
 from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.keystore.model import make_keys
-from tests.crash.harness import ROOT, TIMEOUT_S
+from tests.crash.harness import begin, wait
 
 ORDER = bytes(range(32))
 COMMITMENTS = [bytes([n]) * 32 for n in range(3)]
@@ -31,17 +28,14 @@ def destroy(url: str, ids: list[bytes]) -> None:
 
 
 def destroy_and_die(url: str, ids: list[bytes], point: str) -> int:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "sdk")])
-    environment = {**os.environ, "PYTHONPATH": paths, "LEDGERGRID_FAIL_POINT": point}
-    command = [sys.executable, "-c", SCRIPT, url, *(each.hex() for each in ids)]
-    return subprocess.run(command, env=environment, cwd=ROOT, timeout=TIMEOUT_S).returncode
+    return wait(begin(["-c", SCRIPT, url, *(each.hex() for each in ids)], point))
 
 
 @pytest.mark.parametrize("point", DESTRUCTION_FAIL_POINTS)
 def test_a_destruction_that_was_killed_is_finished_by_doing_it_again(
-    point: str, database_url: str, tmp_path: Path
+    point: str, empty_database_url: str, tmp_path: Path
 ) -> None:
-    url = database_url.replace("ledger.db", "keys.db")
+    url = empty_database_url
     keys = make_keys(400)
     lost, kept = keys[::150], [key for n, key in enumerate(keys) if n % 150]
     ids = [key.id for key in lost]

@@ -81,9 +81,9 @@ def test_a_checkpoint_row_written_by_hand_does_not_vouch_for_what_was_signed(
 
 
 @pytest.fixture
-def memory(database_url: str) -> Iterator[SignerMemory]:
+def memory(empty_database_url: str) -> Iterator[SignerMemory]:
     """Give a memory in a database of its own, of each kind."""
-    with closing(open_database(database_url)) as database:
+    with closing(open_database(empty_database_url)) as database:
         yield SignerMemory(database)
 
 
@@ -114,8 +114,8 @@ def test_of_many_that_advance_at_once_one_does(memory: SignerMemory) -> None:
         assert memory.recall("a") == known
 
 
-def test_a_memory_outlives_the_process(sqlite_url: str) -> None:
-    with closing(open_database(sqlite_url)) as database:
+def test_a_memory_outlives_the_process(empty_sqlite_url: str) -> None:
+    with closing(open_database(empty_sqlite_url)) as database:
         SignerMemory(database).advance("a", None, Signed(3, ROOT))
-    with closing(open_database(sqlite_url)) as database:
+    with closing(open_database(empty_sqlite_url)) as database:
         assert SignerMemory(database).recall("a") == Signed(3, ROOT)

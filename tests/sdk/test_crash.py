@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,9 +11,8 @@ import pytest
 
 from ledgergrid import Ledger, Receipt, Signer
 from tests.sdk.conftest import outbox_of
+from tests.support import forking
 from tests.support.peer import Fault, Peer
-
-ROOT = Path(__file__).resolve().parents[2]
 
 CLIENT = """
 import sys
@@ -39,9 +36,9 @@ def test_a_client_killed_before_its_answer_loses_nothing(
     signer.save(tmp_path / "agent.key")
     # Without a patience to wait for: the server holds the answer, or answers "busy" for long.
     peer.always = Fault(stall_s=30.0) if is_stored else Fault(status=503, retry_after="30")
-    client = subprocess.Popen(
-        [sys.executable, "-c", CLIENT, peer.url, str(tmp_path), str(count)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'sdk'}"},
+    client = forking.start(
+        ["-c", CLIENT, peer.url, str(tmp_path), str(count)],
+        env={**os.environ, "PYTHONPATH": forking.PATHS},
     )
     _wait_for(lambda: any(path.startswith("POST") for path in peer.seen))
     _wait_for(lambda: len(peer.stored) == (count if is_stored else 0))

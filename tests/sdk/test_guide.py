@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from api.settings import Settings
 from ledgergrid import errors
 from ledgergrid.session import Settings as ClientSettings
 from tests.api.live import running
+from tests.support import forking
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/guide-sdk.md").read_text("utf-8")
@@ -40,12 +39,15 @@ def test_the_guide_runs_from_top_to_bottom(
 
 
 def run_commands(code: str) -> None:
-    path = f"{ROOT}{os.pathsep}{ROOT / 'sdk'}"
     for line in code.splitlines():
         program, *arguments = shlex.split(line)
         assert program == "ledgergrid"
-        command = [sys.executable, "-m", "api.cli", *arguments]
-        subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONPATH": path})
+        done = forking.run(
+            ["-m", "api.cli", *arguments],
+            cwd=Path.cwd(),
+            env={**os.environ, "PYTHONPATH": forking.PATHS},
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def run_python(code: str, names: dict[str, object]) -> None:

@@ -97,6 +97,13 @@ class Server:
         with self.connect() as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    @contextmanager
+    def a_database(self, template: str = "template1") -> Iterator[str]:
+        """Give the URL of a fresh database, which is gone afterwards."""
+        name = self.create_database(template)
+        yield self.url(name)
+        self.drop_database(name)
+
     def back_up(self) -> Path:
         """Take a base backup, with the log that it needs; return its folder."""
         folder = self.folder / f"backup-{next(self._backups)}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import forking
+
 PATIENCE_S = 60
 _direct = build_opener(ProxyHandler({}))
 
@@ -30,17 +29,16 @@ class Serving:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"serve-{self.port}.log"
         keep = {k: v for k, v in os.environ.items() if not k.startswith("LEDGERGRID_")}
-        paths = os.pathsep.join((str(ROOT), str(ROOT / "sdk")))
         chosen = {"LEDGERGRID_DATA": str(folder / "data")}
         chosen |= {f"LEDGERGRID_{name.upper()}": value for name, value in settings.items()}
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "api.cli", "serve", "--port", str(self.port)],
+            self._process = forking.start(
+                ["-m", "api.cli", "serve", "--port", str(self.port)],
                 cwd=folder,
-                env={**keep, "PYTHONPATH": paths, **chosen},
+                env={**keep, "PYTHONPATH": forking.PATHS, **chosen},
                 stdout=log,
-                stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                stderr=log,
+            )
 
     def wait_until_ready(self) -> Serving:
         end_s = time.monotonic() + PATIENCE_S

@@ -38,8 +38,8 @@ def test_programs_that_only_root_can_reach_are_run_all_the_same(tmp_path: Path) 
         assert value(server, "postgres", "SELECT 1") == 1
 
 
-def test_a_database_is_real_and_fresh(database_url: str) -> None:
-    engine = create_engine(database_url)
+def test_a_database_is_real_and_fresh(empty_database_url: str) -> None:
+    engine = create_engine(empty_database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE mark (n INTEGER)"))
         connection.execute(text("INSERT INTO mark VALUES (42)"))

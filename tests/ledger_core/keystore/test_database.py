@@ -20,8 +20,8 @@ ORDER = bytes(range(32))
 
 
 @pytest.fixture
-def url(database_url: str) -> str:
-    return database_url.replace("ledger.db", "keys.db")
+def url(empty_database_url: str) -> str:
+    return empty_database_url
 
 
 @pytest.fixture
@@ -160,12 +160,14 @@ def test_the_files_can_be_read_by_their_owner_only(tmp_path: Path) -> None:
         assert [file.name for file in files if file.stat().st_mode & 0o077] == []
 
 
-def test_on_postgresql_no_query_finds_anything_of_a_destroyed_key(postgresql_url: str) -> None:
+def test_on_postgresql_no_query_finds_anything_of_a_destroyed_key(
+    empty_postgresql_url: str,
+) -> None:
     (lost,) = make_keys(1)
-    with closing(DatabaseKeyStore(postgresql_url)) as store:
+    with closing(DatabaseKeyStore(empty_postgresql_url)) as store:
         store.add([lost])
         store.destroy({b"commitment": lost.id}, ORDER)
-    engine = create_engine(make_url(postgresql_url))
+    engine = create_engine(make_url(empty_postgresql_url))
     with engine.connect() as tx:
         rows = tx.execute(text("SELECT key, is_destroyed FROM keys")).all()
         assert [(bytes(row[0]), row[1]) for row in rows] == [(b"", 1)]

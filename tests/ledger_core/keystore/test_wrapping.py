@@ -35,8 +35,8 @@ def vault() -> Iterator[FakeVault]:
 
 
 @pytest.fixture
-def url(database_url: str) -> str:
-    return database_url.replace("ledger.db", "keys.db")
+def url(empty_database_url: str) -> str:
+    return empty_database_url
 
 
 @pytest.fixture
