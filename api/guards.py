@@ -167,7 +167,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         problem = self._judge(scope)
-        if kind == "http":
+        if kind == "http" and not (problem is None and scope["path"].startswith(PROXY_PREFIX)):
             send = _dressing(scope, send)
         if problem is not None:
             await _refuse(problem, scope, receive, send)
@@ -257,9 +257,6 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
 
 
 def _dressing(scope: Scope, send: Send) -> Send:
-    if scope["path"].startswith(PROXY_PREFIX):
-        return send
-
     async def dress(message: Message) -> None:
         if message["type"] == "http.response.start" and PROXIED not in scope:
             headers = dress_headers(message.get("headers", ()))

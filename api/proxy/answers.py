@@ -13,6 +13,8 @@ from __future__ import annotations
 import msgspec
 from starlette.types import Send
 
+from api.guards import dress_headers
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -69,5 +71,6 @@ def refusal_headers(refusal: Refusal) -> Headers:
 async def send_json(send: Send, status: int, body: bytes, headers: Headers) -> None:
     """Send an answer of our own."""
     own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": own + headers})
+    dressed = dress_headers(own + headers)
+    await send({"type": "http.response.start", "status": status, "headers": dressed})
     await send({"type": "http.response.body", "body": body})

@@ -143,6 +143,11 @@ def to_upstream(headers: Headers, secrets: tuple[bytes, ...] = ()) -> list[tuple
     ]
 
 
+def asking_for_plain(onward: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Ask for an answer that is not compressed, where one was."""
+    return [(name, "identity" if name == "accept-encoding" else value) for name, value in onward]
+
+
 def _decode(name: bytes, value: bytes) -> str:
     try:
         return value.decode()

@@ -8,23 +8,23 @@ it comes, in whole events; a piece of an event would be of no use to anybody.
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Protocol
 
 import msgspec
+
+from ledger_core.errors import MalformedError
+from ledger_core.llm.asking_usage import unasked
+from ledger_core.llm.codings import Decoder
+from ledger_core.llm.dialects import DIALECTS, Wire
+from ledger_core.llm.openai_chat import END
 
 # Atomic groups: a line end of two characters is never read as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_MARK = re.compile(rb'\[DONE\]|message_stop|response\.(?:completed|failed|incomplete)|"usage"')
+_USAGE = b'"usage"'
 _EVENT_BYTES = 8 * 1024 * 1024
 """A longer event goes on in pieces."""
-
-_LAST_TYPES = {
-    "anthropic.messages": frozenset({"message_stop"}),
-    "openai.responses": frozenset({"response.completed", "response.failed", "response.incomplete"}),
-}
-STREAMED = frozenset({"openai.chat", *_LAST_TYPES})
-"""Wire formats whose streams have a terminal event."""
 
 
 class Holding(Protocol):
@@ -74,20 +74,26 @@ class Nothing:
 
 class _Event(msgspec.Struct):
     type: str | None = None
-    choices: Any = None
-    usage: Any = None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-class Events:
-    """Holds the terminal event and all behind it; drops the usage that only we asked for."""
+@lru_cache(maxsize=16)
+def _marks(wire: Wire, drops_usage: bool) -> re.Pattern[bytes]:
+    """Return what stands in every event that has to be looked at, and in few others."""
+    ends = [b'"%b"' % each.encode() for each in DIALECTS[wire].ends]
+    told = [END, *ends, _USAGE] if drops_usage else [END, *ends]
+    return re.compile(b"|".join(map(re.escape, told)))
 
-    def __init__(self, wire: str, *, drops_usage: bool) -> None:
-        self._last_types = _LAST_TYPES.get(wire, frozenset())
-        self._knows_done = wire == "openai.chat"
+
+class Events:
+    """Holds the terminal event and all behind it; takes out the usage that only we asked for."""
+
+    def __init__(self, wire: Wire, *, drops_usage: bool) -> None:
+        self._last_types = DIALECTS[wire].ends
         self._drops_usage = drops_usage
+        self._marks = _marks(wire, drops_usage)
         self._piece = b""
         self._held: list[bytes] = []
         self.is_last = False
@@ -102,46 +108,80 @@ class Events:
         if len(self._piece) > _EVENT_BYTES:
             end, self._piece = len(ready), b""
         events = ready[:end]
-        return self._sift(events) if _MARK.search(events) else events
+        return self._sift(events) if self._marks.search(events) else events
 
     def _sift(self, events: bytes) -> bytes:
-        """Look at each event: let it go, drop it, or hold it and all that follow."""
+        """Look at each event: let it go, or hold it and all that follow."""
         kept: list[bytes] = []
         start = 0
         while start < len(events):
             found = _BLANK_LINE.search(events, start)
             end = found.end() if found else len(events)
-            verdict = self._judge(events[start:end])
-            if verdict == "last":
-                self.is_last = True
-                self._held += [events[start:], self._piece]
-                self._piece = b""
-                break
-            if verdict == "goes":
-                kept.append(events[start:end])
+            event = events[start:end]
+            if self._marks.search(event):
+                data = _data_of(event)
+                if self._ends_with(data):
+                    self.is_last = True
+                    self._held += [events[start:], self._piece]
+                    self._piece = b""
+                    break
+                event = self._told(event, data)
+            kept.append(event)
             start = end
         return b"".join(kept)
 
-    def _judge(self, event: bytes) -> str:
-        data = _data_of(event)
-        if self._knows_done and data.strip() == b"[DONE]":
-            return "last"
-        if not _MARK.search(data):
-            return "goes"
+    def _ends_with(self, data: bytes) -> bool:
+        """Say whether an event is the last one."""
+        if data.strip() == END:
+            return True
+        if not self._last_types:
+            return False
         try:
-            read = _EVENT.decode(data)
+            return _EVENT.decode(data).type in self._last_types
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return "goes"
-        if read.type in self._last_types:
-            return "last"
-        is_usage = read.choices == [] and read.usage is not None
-        return "dropped" if self._drops_usage and is_usage else "goes"
+            return False
+
+    def _told(self, event: bytes, data: bytes) -> bytes:
+        return unasked(event, data) if self._drops_usage and _USAGE in data else event
 
     def rest(self) -> bytes:
-        held = b"".join(self._held) + self._piece
+        if not self.is_last and self._piece:
+            self._held = [self._told(self._piece, _data_of(self._piece))]
+        held = b"".join(self._held)
         self._held, self._piece = [], b""
-        if self._drops_usage and not self.is_last and self._judge(held) == "dropped":
-            return b""
+        return held
+
+
+class Coded:
+    """Holds the piece of a compressed stream in which the terminal event comes, and what follows.
+
+    A coding has no place to cut but between the pieces that came.
+    """
+
+    def __init__(self, decoder: Decoder, events: Events) -> None:
+        self._decoder: Decoder | None = decoder
+        self._events = events
+        self._held: list[bytes] = []
+        self.is_last = False
+
+    def take(self, chunk: bytes) -> bytes:
+        self.is_last = self.is_last or self._is_last_in(chunk)
+        if not self.is_last:
+            return chunk
+        self._held.append(chunk)
+        return b""
+
+    def _is_last_in(self, chunk: bytes) -> bool:
+        if self._decoder is None:
+            return False
+        try:
+            self._events.take(self._decoder.decode(chunk))
+        except MalformedError:
+            self._decoder = None  # It is the client's to read; the end of the response still waits.
+        return self._events.is_last
+
+    def rest(self) -> bytes:
+        held, self._held = b"".join(self._held), []
         return held
 
 
@@ -164,12 +204,14 @@ def _data_of(event: bytes) -> bytes:
 
 
 def holding_for(
-    wire: str, media_type: str, encoding: str, length: int | None, *, drops_usage: bool
+    wire: Wire, media_type: str, encoding: str, length: int | None, *, drops_usage: bool
 ) -> Holding:
     """Choose by what the upstream says of its answer."""
-    if media_type.lower().startswith("text/event-stream"):
-        is_plain = encoding.lower() in ("", "identity")
-        if is_plain and wire in STREAMED:
-            return Events(wire, drops_usage=drops_usage)
+    if not media_type.lower().startswith("text/event-stream"):
+        return LastByte(length)
+    if encoding.lower() in ("", "identity"):
+        return Events(wire, drops_usage=drops_usage)
+    try:
+        return Coded(Decoder(encoding), Events(wire, drops_usage=False))
+    except MalformedError:
         return Nothing()
-    return LastByte(length)

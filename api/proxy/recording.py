@@ -22,7 +22,7 @@ from api.proxy.conversations import Place
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk, Kept, unavailable
 from api.proxy.drawing import Drawn, draw, refusal_of
-from api.proxy.headers import by_name
+from api.proxy.headers import asking_for_plain, by_name
 from api.proxy.outbox import Item, pack_draws
 from api.proxy.request import Request
 from api.proxy.upstream import Response, tell
@@ -210,6 +210,8 @@ class Recording:
         changed = ask_for_usage(request.body)
         if changed is not None:
             self.onward_body, self.asks_for_usage = changed, True
+            # Out of what is compressed nothing can be taken.
+            request.onward = asking_for_plain(request.onward)
 
     def _keep_request(self) -> Kept:
         request = self._request

@@ -1,7 +1,8 @@
 """Asking a chat completion's stream to tell its usage, by the smallest change to the bytes.
 
 Only ``stream_options.include_usage`` is set; every other byte of the request stays what and where
-it was, so that whatever the provider makes of them it goes on making.
+it was, so that whatever the provider makes of them it goes on making. What comes of it is taken out
+of the answer in the same way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ _SPACE: Final = rb"[ \t\r\n]*"
 _OPTIONS: Final = re.compile(rb'"stream_options"' + _SPACE + rb":" + _SPACE)
 _REFUSED: Final = re.compile(rb'("include_usage"' + _SPACE + rb":" + _SPACE + rb")(?:false|null)")
 _ASKED: Final = b'"include_usage":true'
+
+_USAGE: Final = b'"usage"'
+_NO_USAGE: Final = re.compile(
+    rb',[ \t]*"usage"[ \t]*:[ \t]*null(?=[ \t]*[,}])'
+    rb'|(?<=\{)[ \t]*"usage"[ \t]*:[ \t]*null[ \t]*,[ \t]*'
+)
 
 _Fields = dict[str, msgspec.Raw]
 
@@ -38,6 +45,35 @@ def ask_for_usage(body: bytes) -> bytes | None:
     if asking is None or not _same_but_for_usage(fields, _fields(asking)):
         return None
     return asking
+
+
+class _Chunk(msgspec.Struct):
+    choices: msgspec.Raw = msgspec.Raw(b"")
+    usage: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_CHUNK: Final = msgspec.json.Decoder(_Chunk)
+
+
+def unasked(event: bytes, data: bytes) -> bytes:
+    """Return an event as it would have come if usage had not been asked for.
+
+    The one that tells it is nothing then. All others have a ``"usage": null`` that they would not
+    have; every other byte stays where it was. ``data`` is the event's.
+    """
+    try:
+        chunk = _CHUNK.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return event
+    if bytes(chunk.usage) == b"null":
+        places = list(_NO_USAGE.finditer(event))
+        if len(places) != 1 or event.count(_USAGE) != 1:
+            return event
+        return event[: places[0].start()] + event[places[0].end() :]
+    tells_nothing_else = bytes(chunk.choices).translate(None, b" \t\r\n") == b"[]"
+    is_usage = bytes(chunk.usage).startswith(b"{") and bytes(chunk.error) == b"null"
+    return b"" if tells_nothing_else and is_usage else event
 
 
 def _fields(body: bytes) -> _Fields | None:

@@ -221,9 +221,3 @@ class Stream:
             ),
             tuple(self._choices[index].choice() for index in sorted(self._choices)),
         )
-
-
-def only_usage(chunk: Object) -> bool:
-    """Say whether a chunk is the one that ``stream_options.include_usage`` adds."""
-    told = chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
-    return told and not chunk.get("error")

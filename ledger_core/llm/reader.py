@@ -20,11 +20,7 @@ _STREAMS_BEGIN: Final = (b"data:", b"event:", b"id:", b": ")
 class Reader:
     """Takes an answer's bytes as they come; it never raises.
 
-    ``ended`` says that an event was seen behind which nothing is to come; it begins at the byte
-    ``ended_at``. ``settled`` is the offset up to which all events are whole: behind it stands a
-    piece of one. ``usage_only`` are the spans, start and end, of the events that
-    ``stream_options.include_usage`` adds. Offsets count the bytes fed. ``cuttable`` says whether
-    they mean anything: not in what is compressed, or is no stream of events.
+    ``ended`` says that an event was seen behind which nothing is to come.
     """
 
     def __init__(
@@ -35,14 +31,11 @@ class Reader:
         content_encoding: str | None = None,
     ) -> None:
         self.ended = False
-        self.ended_at: int | None = None
-        self.usage_only: list[tuple[int, int]] = []
         self._wire: Wire = wire
         self._status = status
         self._media_type = media_type
         self._error: str | None = None
         self._broken = False
-        self._coded = False
         self._decoder: codings.Decoder | None = None
         self._body: list[bytes] = []
         self._bytes = 0
@@ -52,18 +45,10 @@ class Reader:
         self._is_text = wire != "other" or told in (_STREAM, _JSON)
         self._stream = DIALECTS[wire].stream()
         try:
-            self._coded = bool(codings.names(content_encoding))
-            self._decoder = codings.Decoder(content_encoding) if self._coded else None
+            if codings.names(content_encoding):
+                self._decoder = codings.Decoder(content_encoding)
         except MalformedError as error:
             self._break(str(error))
-
-    @property
-    def cuttable(self) -> bool:
-        return self._events is not None and not self._coded
-
-    @property
-    def settled(self) -> int:
-        return self._events.settled if self._events and not self._coded else 0
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
@@ -103,7 +88,7 @@ class Reader:
 
     def _take(self, event: sse.Event) -> None:
         if event.data == openai_chat.END:
-            self._end(event)
+            self.ended = True
         if event.data in (b"", openai_chat.END):
             return
         try:
@@ -113,9 +98,7 @@ class Reader:
             return
         kind = told.get("type", event.kind)
         if isinstance(kind, str) and kind in DIALECTS[self._wire].ends:
-            self._end(event)
-        if self._wire == "openai.chat" and self.cuttable and openai_chat.only_usage(told):
-            self.usage_only.append((event.start, event.end))
+            self.ended = True
         self._bytes += len(event.data)
         if self._bytes > limits.LLM_BODY_BYTES:
             self._error = f"more than {limits.LLM_BODY_BYTES} bytes of events: the rest is left out"
@@ -123,11 +106,6 @@ class Reader:
                 return
             told.pop("choices", None)
         self._stream.take(told)
-
-    def _end(self, event: sse.Event) -> None:
-        if not self.ended:
-            self.ended = True
-            self.ended_at = event.start if self.cuttable else None
 
     def _streamed(self, events: sse.Parser) -> Answered:
         last = events.close()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.proxy.holding import Events, Holding, LastByte, Nothing, holding_for
+from api.proxy.holding import Coded, Events, Holding, LastByte, Nothing, holding_for
+from ledger_core.llm.wire import Wire
 
 CHAT = (
     b'data: {"choices":[{"delta":{"content":"[DONE]"}}],"usage":null}\n\n'
     b": keep-alive\n\n"
     b'data:{"choices":[{"delta":{"content":"\xe2\x80\xa8"}}]}\r\n\r\n'
 )
+UNASKED = CHAT.replace(b',"usage":null', b"")
+ERROR = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
 DONE = b"data: [DONE]\n\n"
 MESSAGE = b'event: content_block_delta\ndata: {"type":"content_block_delta","x":"message_stop"}\n\n'
@@ -42,7 +46,7 @@ def test_the_terminal_event_of_a_chat_waits(data: st.DataObject) -> None:
 @given(st.data())
 def test_usage_that_only_we_asked_for_is_dropped(data: st.DataObject) -> None:
     chunks = data.draw(_cut(CHAT + USAGE + DONE))
-    assert run(Events("openai.chat", drops_usage=True), chunks) == (CHAT, DONE)
+    assert run(Events("openai.chat", drops_usage=True), chunks) == (UNASKED, DONE)
     asked = run(Events("openai.chat", drops_usage=False), chunks)
     assert asked == (CHAT + USAGE, DONE)
 
@@ -50,7 +54,7 @@ def test_usage_that_only_we_asked_for_is_dropped(data: st.DataObject) -> None:
 @given(st.data())
 def test_usage_is_dropped_where_nothing_comes_behind_it_too(data: st.DataObject) -> None:
     chunks = data.draw(_cut(CHAT + USAGE.rstrip(b"\n")))
-    assert run(Events("openai.chat", drops_usage=True), chunks) == (CHAT, b"")
+    assert run(Events("openai.chat", drops_usage=True), chunks) == (UNASKED, b"")
 
 
 @given(st.data())
@@ -58,6 +62,30 @@ def test_the_terminal_event_of_a_message_waits_with_all_behind_it(data: st.DataO
     chunks = data.draw(_cut(MESSAGE + STOP + b": bye\n\n"))
     found = run(Events("anthropic.messages", drops_usage=False), chunks)
     assert found == (MESSAGE, STOP + b": bye\n\n")
+
+
+@pytest.mark.parametrize("wire", ["anthropic.messages", "openai.responses"])
+def test_an_error_in_a_stream_is_its_end_and_waits(wire: Wire) -> None:
+    assert run(Events(wire, drops_usage=False), [MESSAGE, ERROR]) == (MESSAGE, ERROR)
+
+
+@given(st.data())
+def test_of_a_compressed_stream_the_piece_with_its_end_waits(data: st.DataObject) -> None:
+    packer = zlib.compressobj(wbits=31)
+    sync = [packer.compress(x) + packer.flush(zlib.Z_SYNC_FLUSH) for x in (MESSAGE, STOP)]
+    whole = [*sync, packer.flush()]
+    coded = holding_for("anthropic.messages", "text/event-stream", "gzip", None, drops_usage=False)
+    assert run(coded, whole) == (sync[0], b"".join(whole[1:]))
+    chunks = data.draw(_cut(b"".join(whole)))
+    coded = holding_for("anthropic.messages", "text/event-stream", "gzip", None, drops_usage=False)
+    went, rest = run(coded, chunks)
+    assert went + rest == b"".join(whole)
+    assert STOP not in zlib.decompressobj(wbits=31).decompress(went)
+
+
+def test_a_coding_that_breaks_is_the_client_s_to_read() -> None:
+    coded = holding_for("openai.chat", "text/event-stream", "gzip", None, drops_usage=False)
+    assert run(coded, [b"no gzip", b"at all"]) == (b"no gzipat all", b"")
 
 
 def test_a_whole_event_goes_at_once_and_a_piece_waits_for_the_rest() -> None:
@@ -87,12 +115,13 @@ def test_of_any_other_answer_the_last_byte_waits(data: st.DataObject) -> None:
     ("wire", "encoding", "kind"),
     [
         ("openai.chat", "", Events),
-        ("openai.chat", "gzip", Nothing),
-        ("other", "", Nothing),
+        ("openai.chat", "gzip", Coded),
+        ("openai.chat", "compress", Nothing),
+        ("other", "", Events),
     ],
 )
-def test_what_is_no_readable_stream_is_not_searched(
-    wire: str, encoding: str, kind: type[Holding]
+def test_a_stream_is_searched_for_its_end_if_it_can_be_read(
+    wire: Wire, encoding: str, kind: type[Holding]
 ) -> None:
     found = holding_for(wire, "text/event-stream; charset=utf-8", encoding, None, drops_usage=True)
     assert type(found) is kind

@@ -67,3 +67,21 @@ def test_identity_and_tags_are_on_the_record_of_a_refusal(proxying_with: Proxyin
         assert (refusal.told["user_id"], refusal.told["tags"]) == ("u1", {"team": "blue"})
         assert refusal.told["model_id"] == "gpt-4o"
         assert set(refusal.entry.parts) == {"refusal"}
+
+
+def test_what_we_answer_ourselves_is_no_page_and_what_is_relayed_is_not_touched(
+    proxying_with: Proxying,
+) -> None:
+    with proxying_with(deny_models="gpt-*") as proxied:
+        own = [
+            request(proxied.address, "/v1/chat/completions", ASKED),
+            request(proxied.address, "/v1/chat%2Fcompletions", ASKED),
+            request(proxied.address, "/v1/x", ASKED, headers=[("origin", "http://evil.example")]),
+            request(("evil.example", 80), "/v1/x", ASKED),
+        ]
+        got = [exchange(proxied.address, raw) for raw in own]
+        assert [each.status for each in got] == [403, 400, 403, 421]
+        assert [each.values(b"x-content-type-options") for each in got] == [[b"nosniff"]] * 4
+        relayed = exchange(proxied.address, request(proxied.address, "/v1/x", b"{}"))
+        assert relayed.status == 200
+        assert relayed.values(b"x-content-type-options") == []

@@ -294,7 +294,9 @@ def test_odd_streams_pass_unchanged_and_are_read(proxied: Proxied) -> None:
     proxied.upstream.answer = lambda seen: [
         step for piece in [head, *pieces, end] for step in (piece, 0.01)
     ]
-    got = exchange(proxied.address, request(proxied.address, CHAT, STREAMED))
+    # Who asks for usage is given every byte; from others what came of our asking is kept.
+    asked = STREAMED[:-1] + b',"stream_options":{"include_usage":true}}'
+    got = exchange(proxied.address, request(proxied.address, CHAT, asked))
     assert (got.body, got.is_whole) == (b"".join(ODD), True)
     told = proxied.only_end().told
     assert (told["stop_reason"], told["tool_names"]) == ("tool_calls", ["run"])
@@ -313,14 +315,17 @@ def test_lone_surrogates_and_nul_in_a_prompt_pass_and_are_kept(proxied: Proxied)
 
 
 def test_usage_is_asked_for_and_what_comes_of_it_kept_from_the_client(proxied: Proxied) -> None:
-    text = b'data: {"choices":[{"index":0,"delta":{"content":"H"},"finish_reason":"stop"}]}\n\n'
+    text = b'data: {"choices":[{"index":0,"delta":{"content":"H"}}],"usage":null,"x":1}\n\n'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
     done = b"data: [DONE]\n\n"
     proxied.upstream.answer = lambda seen: chunked([text, usage, done])
-    got = exchange(proxied.address, request(proxied.address, CHAT, STREAMED))
-    assert (got.body, got.is_whole) == (text + done, True)
-    asked = json.loads(proxied.upstream.seen[0].body)
-    assert asked["stream_options"] == {"include_usage": True}
+    headers = [("accept-encoding", "gzip")]
+    got = exchange(proxied.address, request(proxied.address, CHAT, STREAMED, headers=headers))
+    assert (got.body, got.is_whole) == (text.replace(b',"usage":null', b"") + done, True)
+    (seen,) = proxied.upstream.seen
+    assert json.loads(seen.body)["stream_options"] == {"include_usage": True}
+    # Out of what is compressed nothing could be kept from the client.
+    assert seen.values(b"accept-encoding") == [b"identity"]
     (start,), end = proxied.starts(), proxied.only_end()
     assert start.part("request") == STREAMED
     assert end.part("response") == text + usage + done

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_core.llm import wire
+from ledger_core.llm import asking_usage, wire
 
 
 @pytest.mark.parametrize(
@@ -127,3 +127,27 @@ def test_twenty_megabytes_are_asked_in_time() -> None:
 @given(st.binary())
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     wire.ask_for_usage(body)
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ('{"choices":[],"usage":{"prompt_tokens":1}}', None),
+        ('{"choices": [ ],"usage":{"prompt_tokens":1},"error":null}', None),
+        ('{"choices":[{}],"usage":null,"x":1}', '{"choices":[{}],"x":1}'),
+        ('{"choices":[{}], "usage": null}', '{"choices":[{}]}'),
+        ('{"usage":null, "choices":[]}', '{"choices":[]}'),
+        ('{"choices":[],"usage":{},"error":{"message":"x"}}', ...),
+        ('{"choices":[{}],"usage":{"prompt_tokens":1}}', ...),
+        ('{"choices":[{"usage":null}],"usage":null}', ...),
+        ('{"choices":[{"usage":null}]}', ...),
+        ('{"choices":[{"delta":{"content":",\\"usage\\":null"}}]}', ...),
+        ('{"choices":[],"usage":7}', ...),
+        ('{"choices":[],"usage":null', ...),
+        ("[DONE]", ...),
+    ],
+)
+def test_an_event_comes_as_if_usage_had_not_been_asked_for(told: str, kept: Any) -> None:
+    event = f": hi\ndata: {told}\r\n\r\n"
+    expected = event if kept is ... else "" if kept is None else event.replace(told, kept)
+    assert asking_usage.unasked(event.encode(), told.encode()).decode() == expected

@@ -233,24 +233,6 @@ def test_the_request_s_facts_are_read() -> None:
     assert ask(user="a", safety_identifier="b").user_id == "b"
 
 
-def test_only_the_extra_usage_event_may_be_withheld() -> None:
-    usage = {"choices": [], "usage": {"prompt_tokens": 1}}
-    kept = [
-        {"choices": [], "usage": None, "prompt_filter_results": []},
-        {**delta(content="a"), "usage": {"prompt_tokens": 1}},
-        {"choices": [], "usage": {"prompt_tokens": 1}, "error": {"message": "x"}},
-    ]
-    body = stream(*kept, usage)
-    reader = wire.Reader("openai.chat", 200, "text/event-stream")
-    for at in range(0, len(body), 5):
-        reader.feed(body[at : at + 5])
-    ((start, end),) = reader.usage_only
-    assert body[:start] + body[end:] == stream(*kept)
-    assert body[reader.ended_at :] == b"data: [DONE]\n\n"
-    assert reader.settled == len(body)
-    assert wire.Reader("anthropic.messages", 200, "text/event-stream").usage_only == []
-
-
 def test_a_stream_beyond_the_bound_is_cut_but_its_usage_still_read() -> None:
     piece = delta(content="x" * 8_000_000)
     last = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
