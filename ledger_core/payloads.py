@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from ledger_core import ids
 from ledger_core.admission import Admitted
@@ -32,7 +31,10 @@ Opened = Mapping[str, Part | Gone | Erased]
 
 
 class Sealer:
-    """Seals the parts of one batch; made by :meth:`Payloads.sealing`."""
+    """Seals the parts of one batch; made by :meth:`Payloads.sealing`.
+
+    A context manager: keys that have sealed nothing are given back at its end.
+    """
 
     def __init__(
         self,
@@ -47,6 +49,13 @@ class Sealer:
         self._nonces = io.BytesIO(os.urandom(NONCE_BYTES * len(keys)))
         self._commitments = commitments
         self._erased = erased
+
+    def __enter__(self) -> Sealer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.unused:
+            self._supply.give_back(self.unused)
 
     def seal(self, each: Admitted) -> dict[str, StoredPart]:
         """Return a record's parts as they are to be stored.
@@ -88,8 +97,7 @@ class Payloads:
         self._supply.close()
         self.keys.close()
 
-    @contextmanager
-    def sealing(self, batch: Sequence[Admitted]) -> Iterator[Sealer]:
+    def sealing(self, batch: Sequence[Admitted]) -> Sealer:
         """Give what seals a batch. Whatever it waits for, it waits for here."""
         commitments = {
             ref.commitment: ids.parse_digest(ref.commitment)
@@ -97,13 +105,9 @@ class Payloads:
             if not each.kind.is_governance
             for ref in each.signed.record.payload.values()
         }
-        keys = self._supply.take(len(commitments)) if commitments else []
         erased = self.keys.find_destroyed(commitments.values())
-        sealer = Sealer(self._supply, keys, commitments, erased)
-        try:
-            yield sealer
-        finally:
-            self._supply.give_back(sealer.unused)
+        keys = self._supply.take(len(commitments)) if commitments else []
+        return Sealer(self._supply, keys, commitments, erased)
 
     def open(
         self,

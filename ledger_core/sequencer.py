@@ -18,8 +18,7 @@ takes nothing more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -179,18 +178,18 @@ class Sequencer:
         The signer's memory of this one is then written (:meth:`acknowledge`) while that one
         commits.
         """
-        with (
-            self._degrading(),
-            self._payloads.sealing(admitted) as sealer,
-            self._lock,
-        ):
-            if self.read_only is not None:
-                raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
-            return self._commit(admitted, sealer)
+        try:
+            with self._payloads.sealing(admitted) as sealer, self._lock:
+                if self.read_only is not None:
+                    raise ReadOnlyError(f"read-only since an error was found: {self.read_only}")
+                return self._commit(admitted, sealer)
+        except IntegrityError as error:
+            self.degrade(error)
+            raise
 
     def acknowledge(self, commit: Commit, numbers: Iterable[int]) -> list[Outcome]:
         """Sign what was committed; return the outcome of the batch's records of these numbers."""
-        with self._degrading():
+        try:
             checkpoint = self._sign(commit.growth) if commit.is_grown else b""
             reach("sequencer.after-memory")
             places = [commit.places[number] for number in numbers]
@@ -200,11 +199,6 @@ class Sequencer:
                 else each
                 for each in places
             ]
-
-    @contextmanager
-    def _degrading(self) -> Iterator[None]:
-        try:
-            yield
         except IntegrityError as error:
             self.degrade(error)
             raise
@@ -271,12 +265,20 @@ class Sequencer:
         return edge
 
     def _open(self, tx: Transaction, admitted: Sequence[Admitted]) -> Opened:
-        refs = {ref for each in admitted for ref in (*each.refs, *each.named)}
-        record_ids = [each.record_id for each in admitted]
-        record_ids += [
-            refusal.record_id for refusal in map(self._registrar.seal_refusal, admitted) if refusal
-        ]
-        return store.open_append(tx, self._ledger.ledger_id, record_ids, refs)
+        ledger_id = self._ledger.ledger_id
+        refs: set[bytes] = set()
+        record_ids: list[bytes] = []
+        drawn: set[bytes] = set()
+        for each in admitted:
+            record_ids.append(each.record_id)
+            refs.update(each.refs, each.named)
+            drawn.update(map(state_key, each.draws), map(state_key, each.rates))
+            refusal = self._registrar.seal_refusal(each)
+            if refusal is not None:
+                record_ids.append(refusal.record_id)
+        return store.open_append(
+            tx, ledger_id, record_ids, refs, allowances.finding(tx, ledger_id, drawn)
+        )
 
     def _begin(
         self,
@@ -310,7 +312,7 @@ class Sequencer:
             named=named,
             sealer=sealer,
             registrar=self._registrar,
-            allowances=self._find_allowances(tx, admitted, received_at),
+            allowances=Allowances(allowances.found(opened.more), received_at),
         )
 
     def _recall(
@@ -328,14 +330,6 @@ class Sequencer:
             return known, {}
         found = effects.find(tx, ledger_id, asked)
         return known | assemblies.find_proposals(tx, ledger_id, found.keys()), found
-
-    def _find_allowances(
-        self, tx: Transaction, admitted: Sequence[Admitted], now_ms: int
-    ) -> Allowances:
-        keys = {state_key(draw) for each in admitted for draw in each.draws}
-        keys |= {state_key(rate) for each in admitted for rate in each.rates}
-        known = allowances.find(tx, self._ledger.ledger_id, keys) if keys else {}
-        return Allowances(known, now_ms)
 
     def _store(self, tx: Transaction, edge: _Edge, batch: Batch) -> tuple[_Edge, Growth]:
         leaf_hashes = [entry.leaf_hash for entry in batch.entries]
@@ -366,8 +360,7 @@ class Sequencer:
         for index, origin in assembly.constitution.origins[len(edge.constitution.origins) :]:
             epochs.add(tx, ledger_id, index, origin)
             reach("epoch.before-commit")
-        frontier = edge.frontier.extend(leaf_hashes)
-        return _Edge(head, frontier, tiles, assembly.constitution), growth
+        return _Edge(head, growth.frontier, tiles, assembly.constitution), growth
 
     def _store_governance(self, tx: Transaction, batch: Batch) -> None:
         """Store what the batch did to counters, constitution and proposals; nothing is read."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -104,33 +105,39 @@ def fold(hashes: Sequence[bytes]) -> bytes:
 
 
 class Growth:
-    """The tree from ``before`` on, after new leaves: its root and proofs for the new leaves.
+    """The tree from ``before`` on, after new leaves: what it grew to, and proofs for those leaves.
 
-    Keeps, per level, the nodes from the old right edge to the new one, so that a
-    batch of b leaves costs 2b hashes and each of its proofs costs log n look-ups.
+    What proofs are made of is computed for the first of them: a batch of b leaves costs b hashes,
+    2b more if it is asked for any, and each costs log n look-ups.
     """
 
     def __init__(self, before: Frontier, leaf_hashes: Sequence[bytes]) -> None:
-        self.size = before.size + len(leaf_hashes)
-        self._before = before.size
-        self._rows: list[tuple[int, list[bytes]]] = []
-        edge = list(before.hashes)
-        first, row = before.size, list(leaf_hashes)
+        self.frontier = before.extend(leaf_hashes)
+        self.size = self.frontier.size
+        self.root = self.frontier.root()
+        self._before = before
+        self._leaf_hashes = leaf_hashes
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, list[bytes]]]:
+        """Per level, the nodes from the old right edge to the new one, and where they begin."""
+        rows: list[tuple[int, list[bytes]]] = []
+        edge = list(self._before.hashes)
+        first, row = self._before.size, list(self._leaf_hashes)
         level = 0
         while True:
-            if before.size >> level & 1:
+            if self._before.size >> level & 1:
                 first, row = first - 1, [edge.pop(), *row]
-            self._rows.append((first, row))
+            rows.append((first, row))
             if first == 0 and len(row) <= 1:
-                break
+                return rows
             lone = row[-1:] if len(row) % 2 else []
             row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)] + lone
             first, level = first >> 1, level + 1
-        self.root = row[0] if row else EMPTY_ROOT
 
     def prove_inclusion(self, index: int) -> list[bytes]:
         """Prove a leaf at or after the old size, in the grown tree."""
-        if not self._before <= index < self.size:
+        if not self._before.size <= index < self.size:
             raise ProofError(f"leaf {index} is not one of the new ones, up to {self.size}")
         proof: list[bytes] = []
         for first, row in self._rows[:-1]:

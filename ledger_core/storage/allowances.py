@@ -8,14 +8,14 @@ records.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import BigInteger, bindparam, delete, select
 
 from ledger_core.policy.allowances import Spent, State, Window, ends_ms
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
-from ledger_core.storage.prepared import Among, Prepared, in_parts
+from ledger_core.storage.prepared import Among, Bound, Prepared, Row, in_parts
 
 _a = t.allowances.c
 _LEDGER = bindparam("ledger", type_=BigInteger)
@@ -28,13 +28,18 @@ _FIND = Prepared(
 _KEY, _VALUES = ("ledger_id", "key"), ("amount", "until_ms", "counts")
 
 
-def find(tx: Transaction, ledger_id: int, keys: Collection[bytes]) -> dict[bytes, State]:
+def finding(tx: Transaction, ledger_id: int, keys: Collection[bytes]) -> list[Bound]:
+    """Return the queries for what is known of those keys; :func:`found` reads their rows."""
+    return [_FIND.bind(tx, ledger=ledger_id, keys=part) for part in in_parts(keys)]
+
+
+def found(answers: Iterable[Sequence[Row]]) -> dict[bytes, State]:
     """Return what is known of those keys of which anything is."""
-    found: dict[bytes, State] = {}
-    for part in in_parts(keys):
-        for key, amount, until_ms, counts in _FIND.rows(tx, ledger=ledger_id, keys=part):
-            found[key] = Spent(amount, until_ms) if counts is None else _window(amount, counts)
-    return found
+    return {
+        key: Spent(amount, until_ms) if counts is None else _window(amount, counts)
+        for rows in answers
+        for key, amount, until_ms, counts in rows
+    }
 
 
 def put(

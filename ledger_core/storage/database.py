@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ledger_core.errors import OutcomeUnknownError, ReadOnlyError, SettingsError, StorageError
 from ledger_core.storage import postgresql, sqlite
-from ledger_core.storage.prepared import Prepared, Row, query_alone
+from ledger_core.storage.prepared import Prepared, Row, commit, query_alone
 
+_KEPT_WRITERS = 4
 _EMPTY_S = 30.0
 _EMPTY_AGAIN_S = 0.02
 
@@ -40,9 +41,10 @@ class Database:
         self.views = views
         self.dialect = dialect
         self._broken: ReadOnlyError | None = None
-        # SQLite's one writer, used under the write lock alone: what it has in its page cache
-        # stays good, while a connection that others used meanwhile reads all of it again.
-        self._writer: Connection | None = None
+        # Connections that wrote last, kept by themselves. On SQLite it is one, used under the write
+        # lock alone: what it has in its page cache stays good, while a connection that others used
+        # meanwhile reads all of it again. Taking one out of the pool costs as much as some queries.
+        self._writers: list[Connection] = []
         # Guards _looker, and whatever is asked on it.
         self._looking = threading.Lock()
         self._looker: Connection | None = None
@@ -80,29 +82,37 @@ class Database:
         Raises :class:`StorageError` if nothing was stored, :class:`OutcomeUnknownError` if the
         commit itself broke off, :class:`ReadOnlyError` after the disk failed in a commit.
         """
-        with self.dialect.write_lock():
+        with self.dialect.write_lock(), telling():
             if self._broken is not None:
                 raise self._broken
-            with telling(), self._writing() as connection:
-                yield connection
-                self._commit(connection)
+            writer = self._take_writer()
+            try:
+                self.dialect.begin_write(writer)
+                yield writer
+                self._commit(writer)
+            except BaseException:
+                # Whatever went wrong, the next one begins with a connection of its own.
+                is_lost = writer.invalidated
+                writer.close()
+                if is_lost:
+                    self._close_writers()
+                raise
+            if len(self._writers) < _KEPT_WRITERS:
+                self._writers.append(writer)
+            else:
+                writer.close()
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        if not self.dialect.has_one_writer:
-            with self.engine.connect().execution_options(write=True) as connection:
-                yield connection
-            return
-        if self._writer is None:
-            self._writer = self.engine.connect().execution_options(write=True)
-        writer = self._writer
-        try:
-            yield writer
-        except BaseException:
-            # Whatever went wrong, the next one begins with a connection of its own.
-            self._writer = None
-            writer.close()
-            raise
+    def _take_writer(self) -> Connection:
+        with suppress(IndexError):
+            return self._writers.pop()
+        return self.engine.connect().execution_options(write=True)
+
+    def _close_writers(self) -> None:
+        with suppress(IndexError):
+            while True:
+                writer = self._writers.pop()
+                writer.invalidate()
+                writer.close()
 
     @contextmanager
     def use_views(self, *, write: bool = False) -> Iterator[Transaction]:
@@ -152,7 +162,7 @@ class Database:
 
     def _commit(self, connection: Connection) -> None:
         try:
-            connection.commit()
+            commit(connection)
         except DBAPIError as error:
             if self.dialect.is_broken_by(error.orig):
                 # What a failed fsync left on the disk nobody knows; trying again would hide it.
@@ -236,12 +246,13 @@ class Database:
             return MigrationContext.configure(connection).get_current_revision() or ""
 
     def close(self) -> None:
-        for kept in (self._writer, self._looker):
-            if kept is not None:
-                kept.close()
-        self._writer = self._looker = None
+        self._close_writers()
+        if self._looker is not None:
+            self._looker.close()
+            self._looker = None
         self.engine.dispose()
         self.views.dispose()
+        self.dialect.close()
 
 
 def is_same_place(url: str, other: str) -> bool:
@@ -285,14 +296,22 @@ def _alembic_config() -> Config:
     return config
 
 
-@contextmanager
-def telling() -> Iterator[None]:
-    """Turn whatever a database says into :class:`StorageError`."""
-    try:
-        yield
-    except DBAPIError as error:
-        # The statement and its parameters stay out of the message: they hold payloads.
-        raise StorageError(f"{type(error.orig).__name__}: {error.orig}") from error
-    except (sqlite3.Error, UnicodeDecodeError, PoolTimeoutError) as error:
-        # A damaged SQLite file shows when it is opened, and may not even say so in UTF-8.
-        raise StorageError(f"{type(error).__name__}: {error}") from error
+class _Telling:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DBAPIError):
+            # The statement and its parameters stay out of the message: they hold payloads.
+            raise StorageError(f"{type(error.orig).__name__}: {error.orig}") from error
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError | PoolTimeoutError):
+            # A damaged SQLite file shows when it is opened, and may not even say so in UTF-8.
+            raise StorageError(f"{type(error).__name__}: {error}") from error
+
+
+_TELLING = _Telling()
+
+
+def telling() -> AbstractContextManager[None]:
+    """Turn whatever a database says in the block into :class:`StorageError`."""
+    return _TELLING

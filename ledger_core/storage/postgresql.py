@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -43,10 +43,15 @@ class Postgresql:
     name = "postgresql"
     has_one_writer = False
 
-    @contextmanager
-    def write_lock(self) -> Iterator[None]:
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def write_lock(self) -> AbstractContextManager[None]:
         """Let everyone in: the head row's lock orders the writers of one ledger."""
-        yield
+        return nullcontext()
+
+    def begin_write(self, tx: Connection) -> None:
+        """Do nothing: the driver begins with the first statement, in the same way to the server."""
 
     @contextmanager
     def filling(self, views: Engine) -> Iterator[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ARRAY, Boolean, Connection, bindparam, func
@@ -144,24 +144,46 @@ def query_all(tx: Connection, queries: Sequence[Bound]) -> list[list[Row]]:
 
 def query_alone(tx: Connection, text: str, values: Sequence[Any]) -> list[Row]:
     """Have the driver run one query outside any transaction; return its rows."""
+    rows: list[Row] = run_alone(tx, text, values).fetchall()
+    return rows
+
+
+def run_alone(tx: Connection, text: str, values: Sequence[Any] = ()) -> Any:
+    """Have the driver run a statement, and begin nothing before it; return its cursor."""
     driver = tx.connection.driver_connection
     assert driver is not None
     try:
-        rows: list[Row] = driver.execute(text, values).fetchall()
-        return rows
+        return driver.execute(text, values)
     except tx.dialect.loaded_dbapi.Error as error:
         raise _told(tx, error) from error
 
 
-@contextmanager
-def sent_at_once(tx: Connection) -> Iterator[None]:
+def commit(tx: Connection) -> None:
+    """Commit what was begun, by SQLAlchemy if it knows of it."""
+    if tx.in_transaction():
+        tx.commit()
+        return
+    driver = tx.connection.driver_connection
+    assert driver is not None
+    try:
+        driver.commit()
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, error) from error
+
+
+def sent_at_once(tx: Connection) -> AbstractContextManager[None]:
     """Let the changes made in the block share one way to the database and back.
 
     What goes wrong with one of them is raised at the end of the block.
     """
-    if tx.dialect.name != "postgresql":
-        yield
-        return
+    return _NOTHING if tx.dialect.name == "sqlite" else _pipelining(tx)
+
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def _pipelining(tx: Connection) -> Iterator[None]:
     try:
         with _begun(tx).pipeline():
             yield
@@ -189,10 +211,11 @@ def change_many(tx: Connection, text: str, rows: Sequence[Row]) -> None:
 
 
 def _begun(tx: Connection) -> Any:
-    """Return the driver's own connection, which alone would not know that a transaction begins."""
-    if not tx.in_transaction():
+    """Return the driver's own connection, in a transaction; PostgreSQL's begins one by itself."""
+    driver: Any = tx.connection.driver_connection
+    if tx.dialect.name == "sqlite" and not driver.in_transaction:
         tx.begin()
-    return tx.connection.driver_connection
+    return driver
 
 
 def _told(tx: Connection, error: Any) -> Exception:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import make_url
 
 from ledger_core.errors import SettingsError
-from ledger_core.storage.prepared import change_many
+from ledger_core.storage.prepared import change_many, run_alone
 
 BUSY_TIMEOUT_S = 30
 
@@ -48,10 +48,11 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("write", False)
         driver = connection.connection.driver_connection
         assert driver is not None
-        driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if not driver.in_transaction:  # Else it is a writer, begun without SQLAlchemy's knowledge.
+            immediate = connection.get_execution_options().get("write", False)
+            driver.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
 
@@ -69,23 +70,22 @@ class Sqlite:
     has_one_writer = True
 
     def __init__(self, engine: Engine) -> None:
-        self._thread_lock = threading.Lock()
-        self._lock_path = f"{engine.url.database}.lock"
+        self._write_lock = _WriteLock(f"{engine.url.database}.lock")
 
-    @contextmanager
-    def write_lock(self) -> Iterator[None]:
+    def close(self) -> None:
+        self._write_lock.close()
+
+    def write_lock(self) -> AbstractContextManager[None]:
         """Let one writer in at a time, in order, across threads and processes.
 
         SQLite's own busy handler sleeps and retries; a blocking file lock wakes the next
         writer at once.
         """
-        with self._thread_lock:
-            descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(descriptor)
+        return self._write_lock
+
+    def begin_write(self, tx: Connection) -> None:
+        """Begin a write transaction by the driver alone: SQLAlchemy takes longer to than SQLite."""
+        run_alone(tx, "BEGIN IMMEDIATE")
 
     @contextmanager
     def filling(self, views: Engine) -> Iterator[bool]:
@@ -142,10 +142,52 @@ class Sqlite:
         change_many(tx, _add_statement(table, key, sums), rows)
 
 
+class _WriteLock:
+    """A lock of threads and a lock of the file: of this process's threads one asks for that.
+
+    The file stays open. What is locked is a process's own opening of it: one that was forked
+    opens it again.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        # Guarded by _threads.
+        self._descriptor: int | None = None
+        self._process = 0
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if self._descriptor is None or self._process != os.getpid():
+                self._process, self._descriptor = os.getpid(), _open_lock(self._path)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._descriptor is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        with self._threads:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def _open_lock(path: str) -> int:
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
 @contextmanager
 def _try_lock(path: str) -> Iterator[bool]:
     """Hold a file for the caller alone, unless somebody has it; say whether it is held."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor = _open_lock(path)
     try:
         is_ours = False
         with suppress(BlockingIOError):

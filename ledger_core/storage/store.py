@@ -23,7 +23,7 @@ from ledger_core.formats.record import Part
 from ledger_core.storage import tables as t
 from ledger_core.storage.database import Dialect, Transaction
 from ledger_core.storage.erasures import Erased
-from ledger_core.storage.prepared import Among, Prepared, Row, in_parts, query_all
+from ledger_core.storage.prepared import Among, Bound, Prepared, Row, in_parts, query_all
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,15 @@ class Head:
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """What an append begins with: the head, and what is known of its ids and references."""
+    """What an append begins with: the head, and what is known of its ids and references.
+
+    ``more``: the rows of each query that was asked with them.
+    """
 
     head: Head
     taken: dict[bytes, StoredEntry]
     known_refs: dict[bytes, int]
+    more: list[list[Row]]
 
 
 class StoredPart(msgspec.Struct, frozen=True):
@@ -141,23 +145,27 @@ def open_append(
     ledger_id: int,
     record_ids: Sequence[bytes],
     leaf_hashes: Collection[bytes],
+    more: Sequence[Bound] = (),
 ) -> Opened:
     """Keep every other writer of this ledger out until the commit, then read what they left.
 
-    An entry's leaf hash is the next one's ``previous``, which has an index already.
+    An entry's leaf hash is the next one's ``previous``, which has an index already. ``more``:
+    what else is asked behind the lock, in the same way there and back.
     """
     queries = [
         _LOCK_HEAD.bind(tx, ledger=ledger_id),
         _FIND_RECORDS.bind(tx, ledger=ledger_id, record_ids=list(record_ids)),
+        *more,
     ]
     for part in in_parts(leaf_hashes):
         queries.append(_FIND_FOLLOWING.bind(tx, ledger=ledger_id, previous=part))
-    heads, records, *following = query_all(tx, queries)
+    heads, records, *others = query_all(tx, queries)
     head = _head(heads)
+    asked, following = others[: len(more)], others[len(more) :]
     indexes = {row[0]: row[1] - 1 for rows in following for row in rows if row[1] > 0}
     if head.last_leaf in leaf_hashes:
         indexes[head.last_leaf] = head.size - 1
-    return Opened(head, _records(records), indexes)
+    return Opened(head, _records(records), indexes, asked)
 
 
 def read_head(tx: Transaction, ledger_id: int) -> Head:

@@ -16,12 +16,11 @@ from ledger_core.ledger import Ledger
 from ledger_core.policy.allowances import Spent
 from ledger_core.records.types.llm_call import LlmCall2
 from ledger_core.records.types.llm_start import LlmStart
-from ledger_core.storage import allowances
 from tests.crash.calls import BUDGET, LEDGER, RESERVED
 from tests.crash.harness import read_lines, start, wait
 from tests.crash.load import Work
 from tests.support.invariants import check_everything
-from tests.support.ledgers import Replica, Service
+from tests.support.ledgers import Replica, Service, find_allowances
 
 CALLS = "tests.crash.calls"
 POINTS = (
@@ -67,7 +66,7 @@ def used_before_starts(ledger: Ledger) -> Iterator[int]:
 def used(replica: Replica, ledger: Ledger) -> int:
     key = b"b" + open_scribe(replica.ledgers, LEDGER).allowance_key("session", "shared")
     with replica.database.read() as tx:
-        state = allowances.find(tx, ledger.ledger_id, [key])[key]
+        state = find_allowances(tx, ledger.ledger_id, [key])[key]
     assert isinstance(state, Spent)
     return state.microusd
 

@@ -46,7 +46,6 @@ from ledger_core.records.types.llm_call import LLM_CALL_2, LlmCall2
 from ledger_core.records.types.llm_refused import LlmRefused
 from ledger_core.records.types.llm_start import LlmStart
 from ledger_core.sequencer import Appended, Committed
-from ledger_core.storage import allowances
 from tests.support.invariants import check_everything
 from tests.support.ledgers import (
     START_MS,
@@ -54,6 +53,7 @@ from tests.support.ledgers import (
     Service,
     appended,
     checked_receipt,
+    find_allowances,
     refused,
     register,
 )
@@ -300,7 +300,7 @@ def test_a_record_that_is_refused_for_another_reason_draws_nothing(
     end = scribe.end(END, b"\x01" * 32, draws=(draw,))
     assert refused(scribe.ledger.sequence([end])[0]).code == "bad-reference"
     with replica.database.read() as tx:
-        assert allowances.find(tx, scribe.ledger.ledger_id, [b"b" + draw.key]) == {}
+        assert find_allowances(tx, scribe.ledger.ledger_id, [b"b" + draw.key]) == {}
 
 
 def test_a_rate_slides_with_the_clock_and_is_shared_by_replicas(service: Service) -> None:
@@ -338,7 +338,7 @@ def test_yesterdays_budgets_are_forgotten_behind_the_next_days_calls(service: Se
     service.clock.now_ms += 86_400_000
     second = call()
     with replica.database.read() as tx:
-        found = allowances.find(tx, scribe.ledger.ledger_id, [first, second])
+        found = find_allowances(tx, scribe.ledger.ledger_id, [first, second])
     assert found == {second: Spent(7, day_ends_ms(START_MS) + 86_400_000)}
 
 

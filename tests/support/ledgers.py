@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,11 +23,14 @@ from ledger_core.keyring import Keyring
 from ledger_core.keystore.database import DatabaseKeyStore
 from ledger_core.ledger import Ledger
 from ledger_core.ledgers import Ledgers
+from ledger_core.policy.allowances import State
 from ledger_core.records.model import Role
 from ledger_core.records.possession import prove_possession
 from ledger_core.records.types.key import Register, Revoke
 from ledger_core.sequencer import Appended, Outcome
-from ledger_core.storage.database import Database, open_database
+from ledger_core.storage import allowances
+from ledger_core.storage.database import Database, Transaction, open_database
+from ledger_core.storage.prepared import query_all
 from ledger_core.storage.signer_memory import SignerMemory
 
 SECRET = bytes(range(32))
@@ -212,6 +215,11 @@ def refused(outcome: Outcome) -> LedgerGridError:
     """Return the error; an acknowledgement fails the test."""
     assert isinstance(outcome, LedgerGridError), outcome
     return outcome
+
+
+def find_allowances(tx: Transaction, ledger_id: int, keys: Collection[bytes]) -> dict[bytes, State]:
+    """Return what is stored of those allowances of which anything is."""
+    return allowances.found(query_all(tx, allowances.finding(tx, ledger_id, keys)))
 
 
 def append_notes(ledger: Ledger, author: Author, count: int, batch: int = 500) -> list[Appended]:

@@ -7,7 +7,7 @@ import pytest
 from ledger_core.ledger import Ledger
 from ledger_core.policy.allowances import Spent, State, Window
 from ledger_core.storage import allowances
-from tests.support.ledgers import Replica, Service
+from tests.support.ledgers import Replica, Service, find_allowances
 
 STATES: dict[bytes, State] = {
     b"b" + b"\x01" * 16: Spent(2**62),
@@ -35,7 +35,7 @@ def put(replica: Replica, ledger: Ledger, changed: dict[bytes, State], known: se
 
 def find(replica: Replica, ledger: Ledger) -> dict[bytes, State]:
     with replica.database.read() as tx:
-        return allowances.find(tx, ledger.ledger_id, [*STATES, b"unknown"])
+        return find_allowances(tx, ledger.ledger_id, [*STATES, b"unknown"])
 
 
 def test_states_are_read_as_they_were_put_and_put_again(replica: Replica, ledger: Ledger) -> None:
