@@ -35,7 +35,8 @@ class Ended:
     ``asked`` and ``answered`` are what was read out of request and response, where anything
     could be; ``content_bytes`` is how large these two were. ``server`` is the provider's host
     and port, if it was asked at all. ``over_budget`` names budgets that were used up where the
-    call was let through all the same: which, used and limit in micro-USD.
+    call was let through all the same: which, used and limit in micro-USD. ``traceparent`` is the
+    agent's own place in a trace, as it sent it.
     """
 
     call: LlmCall2 | LlmRefused
@@ -45,6 +46,7 @@ class Ended:
     content_bytes: int = 0
     server: tuple[str, int] | None = None
     over_budget: tuple[tuple[str, int, int], ...] = ()
+    traceparent: str = ""
 
 
 class Backlog(Generic[Item]):

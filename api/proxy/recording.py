@@ -299,7 +299,16 @@ class Recording:
         size = len(request.body) + (copy.size if copy is not None else 0)
         server = (request.host, request.port)
         self._desk.service.feed.publish(
-            Ended(call, index, self._asked, answered, size, server, self._over_budget)
+            Ended(
+                call,
+                index,
+                self._asked,
+                answered,
+                size,
+                server,
+                self._over_budget,
+                request.traceparent,
+            )
         )
 
     def _make_end(self, outcome: Outcome, copy: Copy | None) -> Admitted:

@@ -62,7 +62,8 @@ class Refusals:
             return
         counted = self._counted[kind] = _Counted(refused)
         self._schedule()
-        if refusal.reason == "ledger_unavailable" or not await self._append(refused):
+        is_told = refusal.reason != "ledger_unavailable"
+        if not (is_told and await self._append(refused, request.traceparent)):
             counted.calls += 1
 
     def _kind_of(self, request: Request, refusal: Refusal) -> _Kind:
@@ -98,12 +99,13 @@ class Refusals:
         else:
             newer.calls += counted.calls
 
-    async def _append(self, refused: LlmRefused) -> bool:
+    async def _append(self, refused: LlmRefused, traceparent: str = "") -> bool:
         outcome = await self._submit(refused)
         if isinstance(outcome, LedgerGridError):
             log.warning("a refusal is not on record yet", reason=refused.reason, why=outcome.code)
             return False
-        self._desk.service.feed.publish(Ended(refused, outcome.index))
+        ended = Ended(refused, outcome.index, traceparent=traceparent)
+        self._desk.service.feed.publish(ended)
         return True
 
     async def _submit(self, refused: LlmRefused) -> Committed | LedgerGridError:

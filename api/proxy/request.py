@@ -41,6 +41,8 @@ class Request:
     action_id: str
     began_at_ms: int
     began_s: float
+    traceparent: str
+    """The agent's own place in a trace; empty if it sent none."""
     model: str | None = None
     """What is asked, as far as it was read."""
     credential: str | None = None
@@ -94,6 +96,7 @@ def read_request(
         action_id=ids.new_record_id(),
         began_at_ms=began_ns // 1_000_000,
         began_s=time.perf_counter(),
+        traceparent=_text(named.get(b"traceparent")),
     )
 
 

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -23,6 +24,7 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
 )
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from api.feed import Ended
 from api.telemetry.attributes import Value, describe, error_of, name_of
@@ -33,6 +35,7 @@ from ledger_core.records.types.llm_call import LlmCall2
 from ledger_core.records.types.llm_refused import LlmRefused
 
 SCOPE = "ledgergrid"
+_W3C = TraceContextTextMapPropagator()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NS = 1_000_000
 
@@ -76,6 +79,7 @@ class SpanMaker:
             kind=SpanKind.CLIENT,
             attributes={**describe(ended, self._ledger, legacy=self._legacy), **(content or {})},
             start_time=began_ns,
+            links=_links_to(ended.traceparent),
         )
         status = _status_of(call)
         if status is not None:
@@ -99,6 +103,15 @@ def _parent_of(call: Identity, trace_id: int) -> Context:
         return Context()
     parent = SpanContext(trace_id, span_id_of(call.parent_action_id), True, _SAMPLED)
     return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+
+
+def _links_to(traceparent: str) -> list[Link]:
+    """Return a link to the agent's own span, if it named one (W3C Trace Context)."""
+    if not traceparent:
+        return []
+    told = _W3C.extract({"traceparent": traceparent}, Context())
+    theirs = trace.get_current_span(told).get_span_context()
+    return [Link(theirs)] if theirs.is_valid else []
 
 
 class _DerivedIds(IdGenerator):

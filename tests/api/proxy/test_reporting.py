@@ -40,6 +40,19 @@ def test_a_call_is_a_span_that_leads_to_its_entry(proxying_with: Proxying) -> No
     assert span.end_time_unix_nano >= span.start_time_unix_nano
 
 
+def test_an_agent_s_own_span_is_linked(proxying_with: Proxying) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with receiving() as receiver, proxying_with(otel_endpoint=receiver.url) as proxied:
+        post(proxied, traceparent=f"00-{trace}-{span}-01")
+        post(proxied, traceparent=f"00-{trace}-{'0' * 16}-01")
+        linked, alone = receiver.wait_for(2)
+        assert proxied.upstream.seen[0].values(b"traceparent") == [f"00-{trace}-{span}-01".encode()]
+    (link,) = linked.links
+    assert (link.trace_id.hex(), link.span_id.hex()) == (trace, span)
+    assert linked.trace_id.hex() != trace
+    assert not alone.links
+
+
 def test_what_was_said_is_sent_to_those_who_ask(proxying_with: Proxying) -> None:
     chosen: dict[str, Any] = {"otel_content": True}
     with receiving() as receiver, proxying_with(otel_endpoint=receiver.url, **chosen) as proxied:
