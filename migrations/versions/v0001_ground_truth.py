@@ -3,32 +3,23 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import LEDGER_ID, guard, guard_updates, is_sqlite, ledger_column
+
 revision = "0001"
 down_revision = None
-
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_APPEND_ONLY = ("entries", "tiles", "checkpoints")
-
-
-def _ledger() -> sa.Column[int]:
-    key = sa.ForeignKey("ledgers.ledger_id")
-    return sa.Column("ledger_id", _LEDGER_ID, key, primary_key=True, autoincrement=False)
 
 
 def upgrade() -> None:
     _create_ledgers()
     _create_log()
     _create_actors()
-    if op.get_context().dialect.name == "sqlite":
-        _guard_sqlite()
-    else:
-        _guard_postgresql()
+    _guard()
 
 
 def _create_ledgers() -> None:
     op.create_table(
         "ledgers",
-        sa.Column("ledger_id", _LEDGER_ID, primary_key=True, autoincrement=True),
+        sa.Column("ledger_id", LEDGER_ID, primary_key=True, autoincrement=True),
         sa.Column("name", sa.Text, nullable=False, unique=True),
         sa.Column("origin", sa.Text, nullable=False, unique=True),
         sa.Column("kind", sa.Text, nullable=False),
@@ -36,7 +27,7 @@ def _create_ledgers() -> None:
     )
     op.create_table(
         "heads",
-        _ledger(),
+        ledger_column(),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("root", sa.LargeBinary, nullable=False),
         sa.Column("last_leaf", sa.LargeBinary, nullable=False),
@@ -47,7 +38,7 @@ def _create_ledgers() -> None:
 def _create_log() -> None:
     op.create_table(
         "entries",
-        _ledger(),
+        ledger_column(),
         sa.Column("index", sa.BigInteger, primary_key=True),
         sa.Column("previous", sa.LargeBinary, nullable=False),
         sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
@@ -58,7 +49,7 @@ def _create_log() -> None:
     )
     op.create_table(
         "payloads",
-        _ledger(),
+        ledger_column(),
         sa.Column("index", sa.BigInteger, primary_key=True),
         sa.Column("part", sa.Text, primary_key=True),
         sa.Column("salt", sa.LargeBinary, nullable=False),
@@ -66,7 +57,7 @@ def _create_log() -> None:
     )
     op.create_table(
         "tiles",
-        _ledger(),
+        ledger_column(),
         sa.Column("level", sa.Integer, primary_key=True),
         sa.Column("position", sa.BigInteger, primary_key=True),
         sa.Column("root", sa.LargeBinary, nullable=False),
@@ -74,7 +65,7 @@ def _create_log() -> None:
     )
     op.create_table(
         "checkpoints",
-        _ledger(),
+        ledger_column(),
         sa.Column("size", sa.BigInteger, primary_key=True),
         sa.Column("root", sa.LargeBinary, nullable=False),
     )
@@ -83,7 +74,7 @@ def _create_log() -> None:
 def _create_actors() -> None:
     op.create_table(
         "keys",
-        _ledger(),
+        ledger_column(),
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("roles", sa.Text, nullable=False),
         sa.Column("since", sa.BigInteger, nullable=False),
@@ -100,45 +91,14 @@ def _create_actors() -> None:
     )
 
 
-def _guard_sqlite() -> None:
-    for table, verb in _guarded():
+def _guard() -> None:
+    if not is_sqlite():
         op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: no {verb.lower()}'); END"
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION '% is append-only: no %', TG_TABLE_NAME, lower(TG_OP); END $$"
         )
-    op.execute(
-        "CREATE TRIGGER heads_only_grow BEFORE UPDATE ON heads WHEN NEW.size <= OLD.size "
-        "BEGIN SELECT RAISE(ABORT, 'a head only grows'); END"
-    )
-
-
-def _guard_postgresql() -> None:
-    op.execute(
-        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION '% is append-only: no %', TG_TABLE_NAME, lower(TG_OP); END $$"
-    )
-    for table, verb in _guarded():
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-    for table in (*_APPEND_ONLY, "payloads", "ledgers", "heads"):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
-    op.execute(
-        "CREATE TRIGGER heads_only_grow BEFORE UPDATE ON heads FOR EACH ROW "
-        "WHEN (NEW.size <= OLD.size) EXECUTE FUNCTION refuse_change()"
-    )
-
-
-def _guarded() -> list[tuple[str, str]]:
-    pairs = [(table, verb) for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")]
-    return [
-        *pairs,
-        ("payloads", "UPDATE"),
-        ("ledgers", "UPDATE"),
-        ("ledgers", "DELETE"),
-        ("heads", "DELETE"),
-    ]
+    for table in ("entries", "tiles", "checkpoints", "ledgers"):
+        guard(table)
+    guard("payloads", "UPDATE", "TRUNCATE")
+    guard("heads", "DELETE", "TRUNCATE")
+    guard_updates("heads_only_grow", "heads", "NEW.size <= OLD.size", "a head only grows")

@@ -3,32 +3,27 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import LEDGER_ID, guard, guard_updates, ledger_column
+
 revision = "0003"
 down_revision = "0002"
 
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_APPEND_ONLY = ("cosignatures", "witnessed", "equivocations")
 _BACKWARDS = "NEW.size < OLD.size OR (NEW.size = OLD.size AND NEW.root <> OLD.root)"
-
-
-def _ledger() -> sa.Column[int]:
-    key = sa.ForeignKey("ledgers.ledger_id")
-    return sa.Column("ledger_id", _LEDGER_ID, key, primary_key=True, autoincrement=False)
 
 
 def upgrade() -> None:
     _create_ours()
     _create_others()
-    if op.get_context().dialect.name == "sqlite":
-        _guard_sqlite()
-    else:
-        _guard_postgresql()
+    for table in ("cosignatures", "witnessed", "equivocations"):
+        guard(table)
+    guard("cosigned", "DELETE", "TRUNCATE")
+    guard_updates("cosigned_only_grows", "cosigned", _BACKWARDS, "what was cosigned only grows")
 
 
 def _create_ours() -> None:
     op.create_table(
         "cosignatures",
-        _ledger(),
+        ledger_column(),
         sa.Column("size", sa.BigInteger, primary_key=True),
         sa.Column("witness", sa.LargeBinary, primary_key=True),
         sa.Column("cosigned_at", sa.BigInteger, nullable=False),
@@ -37,13 +32,13 @@ def _create_ours() -> None:
     op.create_index("cosignatures_by_witness", "cosignatures", ["ledger_id", "witness", "size"])
     op.create_table(
         "witnessed",
-        _ledger(),
+        ledger_column(),
         sa.Column("policy", sa.LargeBinary, primary_key=True),
         sa.Column("size", sa.BigInteger, primary_key=True),
     )
     op.create_table(
         "witness_errors",
-        sa.Column("ledger_id", _LEDGER_ID, primary_key=True, autoincrement=False),
+        sa.Column("ledger_id", LEDGER_ID, primary_key=True, autoincrement=False),
         sa.Column("witness", sa.LargeBinary, primary_key=True),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("since", sa.BigInteger, nullable=False),
@@ -66,37 +61,3 @@ def _create_others() -> None:
         sa.Column("first", sa.LargeBinary, nullable=False),
         sa.Column("second", sa.LargeBinary, nullable=False),
     )
-
-
-def _guard_sqlite() -> None:
-    for table, verb in _guarded():
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: no {verb.lower()}'); END"
-        )
-    op.execute(
-        f"CREATE TRIGGER cosigned_only_grows BEFORE UPDATE ON cosigned WHEN {_BACKWARDS} "
-        "BEGIN SELECT RAISE(ABORT, 'what was cosigned only grows'); END"
-    )
-
-
-def _guard_postgresql() -> None:
-    for table, verb in _guarded():
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-    for table in (*_APPEND_ONLY, "cosigned"):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
-    op.execute(
-        "CREATE TRIGGER cosigned_only_grows BEFORE UPDATE ON cosigned FOR EACH ROW "
-        f"WHEN ({_BACKWARDS}) EXECUTE FUNCTION refuse_change()"
-    )
-
-
-def _guarded() -> list[tuple[str, str]]:
-    pairs = [(table, verb) for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")]
-    return [*pairs, ("cosigned", "DELETE")]

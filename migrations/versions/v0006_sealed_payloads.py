@@ -6,6 +6,8 @@ What was stored before stays as it is, in the clear.
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import guard, is_sqlite, ledger_column
+
 revision = "0006"
 down_revision = "0009"
 
@@ -13,7 +15,7 @@ _RULE = "(salt IS NULL) <> (key_id IS NULL)"
 
 
 def upgrade() -> None:
-    if op.get_context().dialect.name == "sqlite":
+    if is_sqlite():
         _rebuild()
     else:
         _alter()
@@ -23,13 +25,7 @@ def _rebuild() -> None:
     """Make the table anew: SQLite cannot let a column be NULL that could not."""
     op.create_table(
         "payloads_sealed",
-        sa.Column(
-            "ledger_id",
-            sa.Integer,
-            sa.ForeignKey("ledgers.ledger_id"),
-            primary_key=True,
-            autoincrement=False,
-        ),
+        ledger_column(),
         sa.Column("index", sa.BigInteger, primary_key=True),
         sa.Column("part", sa.Text, primary_key=True),
         sa.Column("salt", sa.LargeBinary, nullable=True),
@@ -43,10 +39,7 @@ def _rebuild() -> None:
     )
     op.drop_table("payloads")  # And the trigger that guarded it.
     op.rename_table("payloads_sealed", "payloads")
-    op.execute(
-        "CREATE TRIGGER payloads_no_update BEFORE UPDATE ON payloads "
-        "BEGIN SELECT RAISE(ABORT, 'payloads is append-only: no update'); END"
-    )
+    guard("payloads", "UPDATE")
 
 
 def _alter() -> None:

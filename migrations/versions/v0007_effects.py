@@ -3,10 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import ledger_column
+
 revision = "0007"
 down_revision = "0005"
 
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _TO_DO = sa.text("ordered_at IS NOT NULL AND done_at IS NULL")
 
 
@@ -14,13 +15,7 @@ def upgrade() -> None:
     op.add_column("proposals", sa.Column("change", sa.LargeBinary, nullable=True))
     op.create_table(
         "effects",
-        sa.Column(
-            "ledger_id",
-            _LEDGER_ID,
-            sa.ForeignKey("ledgers.ledger_id"),
-            primary_key=True,
-            autoincrement=False,
-        ),
+        ledger_column(),
         sa.Column("index", sa.BigInteger, primary_key=True),
         sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
         sa.Column("ordered_at", sa.BigInteger, nullable=True),

@@ -6,10 +6,11 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import guard, ledger_column
+
 revision = "0008"
 down_revision = "0006"
 
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _AT_ONCE = 1_000
 _NOT_COUNTED = frozenset(
     {
@@ -23,22 +24,13 @@ _NOT_COUNTED = frozenset(
 def upgrade() -> None:
     op.create_table(
         "counters",
-        sa.Column(
-            "ledger_id",
-            _LEDGER_ID,
-            sa.ForeignKey("ledgers.ledger_id"),
-            primary_key=True,
-            autoincrement=False,
-        ),
+        ledger_column(),
         sa.Column("counter", sa.LargeBinary, primary_key=True),
         sa.Column("index", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
     _fill()
-    if op.get_context().dialect.name == "sqlite":
-        _guard_sqlite()
-    else:
-        _guard_postgresql()
+    guard("counters")
 
 
 def _fill() -> None:
@@ -73,23 +65,3 @@ def _counter_of(raw: bytes) -> bytes | None:
         return None
     key = base64.urlsafe_b64decode(record["author"].removeprefix("ed25519:") + "=")
     return bytes(key + record["stream"].encode("ascii") + record["n"].to_bytes(8, "big"))
-
-
-def _guard_sqlite() -> None:
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER counters_no_{verb.lower()} BEFORE {verb} ON counters "
-            f"BEGIN SELECT RAISE(ABORT, 'counters is append-only: no {verb.lower()}'); END"
-        )
-
-
-def _guard_postgresql() -> None:
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER counters_no_{verb.lower()} BEFORE {verb} ON counters "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-    op.execute(
-        "CREATE TRIGGER counters_no_truncate BEFORE TRUNCATE ON counters "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-    )

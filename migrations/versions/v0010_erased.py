@@ -3,22 +3,16 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import guard, is_sqlite, ledger_column
+
 revision = "0010"
 down_revision = "0008"
-
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
     op.create_table(
         "erased",
-        sa.Column(
-            "ledger_id",
-            _LEDGER_ID,
-            sa.ForeignKey("ledgers.ledger_id"),
-            primary_key=True,
-            autoincrement=False,
-        ),
+        ledger_column(),
         sa.Column("index", sa.BigInteger, primary_key=True),
         sa.Column("part", sa.Text, primary_key=True),
         sa.Column("type", sa.Text, nullable=False),
@@ -27,27 +21,8 @@ def upgrade() -> None:
         sa.Column("by", sa.LargeBinary, nullable=False),
     )
     op.create_index("erased_by_order", "erased", ["ledger_id", "by", "index", "part"])
-    for verb in ("UPDATE", "DELETE"):
-        _guard(verb)
+    guard("erased")
     _guard_payloads()
-
-
-def _guard(verb: str) -> None:
-    if op.get_context().dialect.name == "sqlite":
-        op.execute(
-            f"CREATE TRIGGER erased_no_{verb.lower()} BEFORE {verb} ON erased "
-            f"BEGIN SELECT RAISE(ABORT, 'erased is append-only: no {verb.lower()}'); END"
-        )
-    else:
-        op.execute(
-            f"CREATE TRIGGER erased_no_{verb.lower()} BEFORE {verb} ON erased "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-        if verb == "DELETE":
-            op.execute(
-                "CREATE TRIGGER erased_no_truncate BEFORE TRUNCATE ON erased "
-                "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-            )
 
 
 _NOTED = (
@@ -59,7 +34,7 @@ _NOTED = (
 def _guard_payloads() -> None:
     """Let nobody delete a payload that is not noted as erased first."""
     complaint = "payloads is append-only: no delete but of what was erased"
-    if op.get_context().dialect.name == "sqlite":
+    if is_sqlite():
         op.execute(
             f"CREATE TRIGGER payloads_no_delete BEFORE DELETE ON payloads WHEN NOT {_NOTED} "
             f"BEGIN SELECT RAISE(ABORT, '{complaint}'); END"

@@ -3,22 +3,16 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.guarding import ledger_column
+
 revision = "0011"
 down_revision = "0010"
-
-_LEDGER_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
     op.create_table(
         "allowances",
-        sa.Column(
-            "ledger_id",
-            _LEDGER_ID,
-            sa.ForeignKey("ledgers.ledger_id"),
-            primary_key=True,
-            autoincrement=False,
-        ),
+        ledger_column(),
         sa.Column("key", sa.LargeBinary, primary_key=True),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("until_ms", sa.BigInteger, nullable=True),
