@@ -36,7 +36,7 @@ def migrated_postgresql(postgresql_server: Server) -> str:
 
 @pytest.fixture
 def postgresql_url(postgresql_server: Server, migrated_postgresql: str) -> Iterator[str]:
-    """Give the test a fresh PostgreSQL database with our tables, and nothing in them."""
+    """Give the test a fresh PostgreSQL database with our tables and views, and nothing in them."""
     with postgresql_server.a_database(migrated_postgresql) as url:
         yield url
 
@@ -50,7 +50,7 @@ def empty_postgresql_url(postgresql_server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Give the test a fresh SQLite database with our tables, and nothing in them."""
+    """Give the test a fresh SQLite database with our tables and views, and nothing in them."""
     lay_migrated(file := tmp_path / "ledger.db")
     return f"sqlite:///{file}"
 

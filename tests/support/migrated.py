@@ -1,4 +1,4 @@
-"""Databases that have our tables already: copies of one that was migrated, which takes longer."""
+"""Databases that have our tables and views already: copies of one, since making them takes long."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from contextlib import closing
 from pathlib import Path
 
 from ledger_core.storage.database import open_database
+from ledger_core.storage.views import Views
 
 
 def migrate(url: str) -> None:
+    """Make all tables, as a service does when it first starts."""
     with closing(open_database(url)) as database:
         database.migrate()
+        Views(database).ensure()
 
 
 def lay_migrated(file: Path) -> None:
-    """Make a SQLite database as it is after its migration."""
+    """Make a SQLite database as ``migrate`` leaves it."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.write_bytes(_migrated())
-    file.chmod(0o600)
+    for suffix, data in _migrated().items():
+        made = file.with_suffix(suffix)
+        made.write_bytes(data)
+        made.chmod(0o600)
 
 
 @functools.cache
-def _migrated() -> bytes:
+def _migrated() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.db"
         migrate(f"sqlite:///{file}")
-        assert not file.with_name("ledger.db-wal").exists()
-        return file.read_bytes()
+        assert not list(Path(folder).glob("*-wal"))
+        return {suffix: file.with_suffix(suffix).read_bytes() for suffix in (".db", ".views.db")}

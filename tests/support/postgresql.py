@@ -89,7 +89,10 @@ class Server:
         """Create a fresh database, a copy of the template, and return its name."""
         name = next(self._names)
         with self.connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            command = f'CREATE DATABASE "{name}" TEMPLATE "{template}"'
+            if connection.info.server_version >= 150000:
+                command += " STRATEGY file_copy"  # Half the time; before 15 there is no other.
+            connection.execute(command.encode())
         return name
 
     def drop_database(self, name: str) -> None:
