@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,20 @@ from hypothesis import settings
 from ledger_core.ledger import Ledger
 from tests.support.backups import Backups
 from tests.support.ledgers import Author, Service, a_service, register
+from tests.support.memory import folder_in_memory
 from tests.support.migrated import lay_migrated, migrate
 from tests.support.postgresql import Server, postgresql
 
 # Two busy cores say nothing about how long an example takes.
 settings.register_profile("ledgergrid", deadline=None, print_blob=True)
 settings.load_profile("ledgergrid")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have folders of tests in memory, where there is room; the campaign's are on the disk."""
+    folder = folder_in_memory()
+    if folder is not None and config.option.markexpr != "campaign":
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from typing import IO, Final
 
 import psycopg
 
+from tests.support.memory import folder_in_memory
+
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 60
 
@@ -226,7 +228,9 @@ def postgresql(*, fsync: bool = False, programs: Path | None = None) -> Iterator
     if programs is None:
         raise PostgresqlUnavailableError("no PostgreSQL here: neither Debian's nor the PyPI one")
     # Not pytest's tmp_path: the owner may not enter it, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="ledgergrid-pg-", dir=_short_temporary_folder()))
+    parent = None if fsync else folder_in_memory()
+    parent = parent or _short_temporary_folder()
+    folder = Path(tempfile.mkdtemp(prefix="ledgergrid-pg-", dir=parent))
     try:
         server = Server(programs, folder, fsync=fsync)
         try:
