@@ -62,6 +62,7 @@ from api.service import Service
 from api.settings import Settings, load_settings
 from api.streams import Hub
 from api.witnesses import open_cosigner, open_witnessing, read_witness_policy
+from ledger_core.beside import Keeper
 from ledger_core.keyring import open_keyring
 from ledger_core.ledgers import Ledgers
 from ledger_core.pool import Pool
@@ -115,20 +116,20 @@ class App:
         await self._layers(scope, receive, send)
 
 
-def create_app(settings: Settings) -> App:
+def create_app(settings: Settings, keeper: Keeper | None = None) -> App:
     """Build the service; nothing runs before its lifespan begins."""
     check_exposure(settings)
     if not structlog.is_configured():
         # structlog's own default prints local variables, and payloads with them.
         logs.configure_structlog(settings.log_level)
-    return App(build_service(settings))
+    return App(build_service(settings, keeper))
 
 
-def app_from_environment() -> App:
+def app_from_environment(keeper: Keeper | None = None) -> App:
     """Build the service in a worker process of ``ledgergrid serve``."""
     settings = load_settings()
     logs.configure(settings.log_level)
-    app = create_app(settings)
+    app = create_app(settings, keeper)
     spare_collector()
     return app
 
@@ -144,14 +145,14 @@ def spare_collector() -> None:
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
-def build_service(settings: Settings) -> Service:
+def build_service(settings: Settings, keeper: Keeper | None = None) -> Service:
     """Open database, keys and signer's memory, and join them."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = open_database(settings.database_url)
     database.migrate()
     metrics = Metrics()
     feed = Feed(metrics.calls.count, metrics.calls.count_unreported)
-    ledgers = open_ledgers(settings, database)
+    ledgers = open_ledgers(settings, database, keeper)
     return Service(
         settings=settings,
         database=database,
@@ -168,7 +169,7 @@ def build_service(settings: Settings) -> Service:
     )
 
 
-def open_ledgers(settings: Settings, database: Database) -> Ledgers:
+def open_ledgers(settings: Settings, database: Database, keeper: Keeper | None = None) -> Ledgers:
     """Join a database with the service's keys and the signer's memory."""
     memory = SignerMemory(open_database(settings.signer_memory_url))
     keyring = open_keyring(settings.keyring_file)
@@ -182,6 +183,7 @@ def open_ledgers(settings: Settings, database: Database) -> Ledgers:
         witness_late_ms=round(settings.witness_late_s * 1000),
         key_backup_days=settings.key_backup_days or None,
         retention_interval_s=settings.retention_interval_s,
+        keeper=keeper,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ import uvicorn
 from api import logs, workers
 from api.app import open_ledgers
 from api.guards import check_exposure
+from api.keeper import begin, keeping
 from api.metrics import MULTIPROCESS_DIR
 from api.settings import PREFIX, Settings, load_settings, to_environment
 from ledger_core.errors import ForkError, IntegrityError, SettingsError
@@ -22,7 +24,6 @@ from ledger_core.ledgers import Ledgers
 from ledger_core.storage.database import open_database
 from ledger_core.storage.tokens import Tokens
 
-APP = "api.app:app_from_environment"
 FIRST_LEDGER = "main"
 _OTHER_VARIABLES = {"TOKEN", "URL", "LEDGER", "FAIL_POINT"}
 
@@ -32,10 +33,14 @@ def run(chosen: Mapping[str, Any], *, degraded: bool) -> None:
     settings = load_settings(**chosen)
     check_exposure(settings)
     _warn_of_unknown_variables()
-    with ExitStack() as held:
+    with _ended_in_order(), ExitStack() as held:
+        # Before anything else is open: it is forked.
+        line = held.enter_context(keeping(settings)) if settings.keeper == "process" else None
         if settings.sqlite_file is not None:
             held.enter_context(sole_service(settings.sqlite_file))
         prepare(settings, degraded=degraded)
+        if line is not None:
+            begin(line)
         os.environ.update(to_environment(settings))
         if settings.workers > 1:
             os.environ[MULTIPROCESS_DIR] = held.enter_context(tempfile.TemporaryDirectory())
@@ -54,10 +59,30 @@ def run(chosen: Mapping[str, Any], *, degraded: bool) -> None:
             "timeout_graceful_shutdown": settings.shutdown_s,
             **logs.uvicorn_options(),
         }
+        app = workers.AppFactory(line)
         if settings.workers > 1:
-            workers.run(uvicorn.Config(APP, **options))
+            workers.run(uvicorn.Config(app, **options))
         else:
-            uvicorn.run(APP, **options)
+            uvicorn.run(app, **options)
+
+
+class _Terminated(BaseException):
+    pass
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end the process only when all that the block held is closed."""
+
+    def end(*_: Any) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager
@@ -87,6 +112,7 @@ def prepare(settings: Settings, *, degraded: bool) -> None:
         ledgers = open_ledgers(settings, database)
         check_signed(ledgers, degraded=degraded)
         check_keys(ledgers, degraded=degraded)
+        ledgers.prepare_views()
         tokens = Tokens(database)
         if not settings.database.get_secret_value():
             _greet(settings, ledgers, tokens)

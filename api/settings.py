@@ -122,6 +122,11 @@ class Settings(ReportSettings, CaptureSettings):
     workers: int = Field(
         default=1, ge=1, le=64, description="Processes that serve; each checks and batches."
     )
+    keeper: Literal["process", "thread"] = Field(
+        default="process",
+        description="Where `serve` fills what is searched: in one process of its own, or in "
+        "threads of those that serve, which then have less time for requests.",
+    )
     origin_prefix: str = Field(
         default="",
         max_length=limits.ORIGIN_CHARS - limits.LEDGER_NAME_CHARS - 1,

@@ -9,12 +9,28 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from ledger_core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class AppFactory:
+    """Makes a worker's app, which has our end of the line to the keeper, if there is one."""
+
+    line: socket.socket | None
+
+    def __call__(self) -> Any:
+        # All of the service is imported here: a worker has to say that it lives before.
+        from api.app import app_from_environment
+        from api.keeper import KeptElsewhere
+
+        return app_from_environment(None if self.line is None else KeptElsewhere(self.line))
 
 
 class Workers(Multiprocess):

@@ -6,9 +6,9 @@ anchor appended twice is one entry (anchorer.py).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
+from ledger_core.beside import Routine
 from ledger_core.clock import Clock
 from ledger_core.errors import LedgerGridError, StandingError, StorageError
 from ledger_core.storage import assemblies
@@ -18,7 +18,7 @@ _LOOK_S = 1.0
 _AT_ONCE = 200
 
 
-class Clerk:
+class Clerk(Routine):
     """``expire`` ends one proposal of a ledger, by ledger id and leaf hash.
 
     ``anchor`` anchors what is due, and returns what kept it from that.
@@ -31,25 +31,15 @@ class Clerk:
         anchor: Callable[[], LedgerGridError | None],
         clock: Clock,
     ) -> None:
+        super().__init__("clerk", _LOOK_S)
         self._database = database
         self._expire = expire
         self._anchor = anchor
         self._clock = clock
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
-        self.failure: LedgerGridError | None = None
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _work(self) -> None:
-        while not self._closing.wait(_LOOK_S):
-            self.failure = self.tidy()
+    def _go_round(self) -> float:
+        self.failure = self.tidy()
+        return _LOOK_S
 
     def tidy(self) -> LedgerGridError | None:
         """Do what is due now; return what kept some of it from being done, if anything did."""

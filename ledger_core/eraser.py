@@ -14,12 +14,12 @@ again, because an older key store was restored, and destroys them again.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ledger_core import clock, ids, limits
+from ledger_core.beside import Routine
 from ledger_core.clock import Clock
 from ledger_core.errors import (
     ClosedError,
@@ -83,7 +83,7 @@ class _Order:
         return self.effect.ordered_at or self.effect.index
 
 
-class Eraser:
+class Eraser(Routine):
     """``find`` opens a ledger by its id. ``also`` is done first (schedule.py)."""
 
     def __init__(
@@ -96,6 +96,7 @@ class Eraser:
         key_backup_days: int | None = None,
         also: Callable[[], LedgerGridError | None] = lambda: None,
     ) -> None:
+        super().__init__("eraser", _LOOK_S)
         self._database = database
         self._keys = keys
         self._views = views
@@ -103,11 +104,8 @@ class Eraser:
         self._now = now
         self._key_backup_days = key_backup_days
         self._also = also
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="eraser", daemon=True)
         self._unrecorded: set[tuple[int, bytes]] = set()
         """Orders carried out whose ledger takes no record of it, now or ever."""
-        self.failure: LedgerGridError | None = None
 
     def start(self) -> None:
         """Destroy again what must not be there, then go on in the background."""
@@ -115,16 +113,11 @@ class Eraser:
         with self._database.erasing() as is_ours:
             for order in self._read_to_do() if is_ours else ():
                 self._destroy(order)
-        self._thread.start()
+        super().start()
 
-    def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _work(self) -> None:
-        while not self._closing.wait(_LOOK_S):
-            self.failure = self.erase_due()
+    def _go_round(self) -> float:
+        self.failure = self.erase_due()
+        return _LOOK_S
 
     # --- before serving ------------------------------------------------------------
 

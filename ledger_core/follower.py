@@ -2,7 +2,8 @@
 
 Every process has one. Filling is a transaction that begins where the views end, so several
 followers of one database never fill an entry twice; a lock that nobody waits for lets one of
-them read and compute at a time, while the others look how far it came.
+them read and compute at a time, while the others look how far it came. Where a keeper lives
+(beside.py) they do nothing else, and ask it to hurry for those who wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 
 import msgspec
 
+from ledger_core.beside import Keeper, Nobody, Standstill
 from ledger_core.constitutions import ConstitutionReader
 from ledger_core.erased import Place, find_erased
 from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
@@ -32,7 +34,7 @@ from ledger_core.viewing import VIEWED_PARTS, RowMaker, Seen, decode_viewed, see
 _CHUNK = 500
 _GROUP_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.2
-_HURRY_S = 0.005
+_HURRY_S = 0.002
 _LOOK_SHARE = 20
 """All ledgers are looked at, one after the other, in one part of the time in so many."""
 _CONSTITUTIONS = 1_000
@@ -42,31 +44,42 @@ _CONSTITUTIONS = 1_000
 class Follower:
     """Keeps the views behind the log. All state below is guarded by ``_changed``."""
 
-    def __init__(self, database: Database, views: Views, payloads: Payloads) -> None:
+    def __init__(
+        self,
+        database: Database,
+        views: Views,
+        payloads: Payloads,
+        keeper: Keeper | None = None,
+    ) -> None:
         self._database = database
+        self._keeper = keeper or Nobody()
+        self._standstill = Standstill("views")
         self._payloads = payloads
         self._views = views
         self._changed = threading.Condition()
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
         self._rung: set[int] = set()
-        self._asked: set[int] = set()
+        self._asked: dict[int, int] = {}
         self._hurried = 0
+        self._is_pushed = False
         self._fresh = FreshEntries()
         self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.failure: LedgerGridError | None = None
 
-    def start(self) -> None:
+    def prepare(self) -> None:
+        """Have no views of a longer history than the database's: a backup was restored."""
         filled = self._views.all_progress()
         with self._database.read() as tx:
             sizes = store.read_sizes(tx)
         if any(size > sizes.get(ledger_id, 0) for ledger_id, size in filled.items()):
-            # Views of a longer history than the database's: a backup was restored.
             self._views.rebuild()
             filled = {}
         self._filled = filled
+
+    def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
@@ -78,7 +91,8 @@ class Follower:
 
     def hand_over(self, ledger_id: int, appended: Sequence[Seen]) -> None:
         """Take entries that were just appended, so that they need not be read again."""
-        self._fresh.add(ledger_id, appended)
+        if not self._keeper.lives():
+            self._fresh.add(ledger_id, appended)
 
     def ring(self, ledger_id: int, size: int) -> None:
         """Say that a ledger has grown; other processes' growth is found by looking."""
@@ -102,10 +116,12 @@ class Follower:
 
     def wait_for_views(self, ledger_id: int, size: int, timeout_s: float) -> int:
         """Wait until the views cover ``size`` entries; return what they cover."""
+        if self._filled.get(ledger_id, 0) < size and self._keeper.lives():
+            self._keeper.hurry(ledger_id)
         with self._changed:
             self._hurried += 1
             if self._filled.get(ledger_id, 0) < size:
-                self._asked.add(ledger_id)
+                self._ask({ledger_id: size})
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._filled.get(ledger_id, 0) >= size or self._closing, timeout_s
@@ -113,17 +129,24 @@ class Follower:
             self._hurried -= 1
             return self._filled.get(ledger_id, 0)
 
+    def hurry(self, ledger_ids: Set[int]) -> None:
+        """Fill these ledgers' views now: somebody in another process waits for them."""
+        with self._changed:
+            self._ask(dict.fromkeys(ledger_ids, 0))
+            self._is_pushed = True
+            self._changed.notify_all()
+
     # --- the thread --------------------------------------------------------------
 
     def _work(self) -> None:
         look_at = 0.0
         while not self._closing:
             began = time.monotonic()
+            failure = self._look_where_asked()
             if began < look_at:
-                self.failure = self._look_where_asked() or self.failure
-                self.failure = self._fill_those(self._take_rung()) or self.failure
+                self.failure = self._fill_those(self._take_rung()) or failure or self.failure
             else:
-                self.failure = self.catch_up()
+                self.failure = self.catch_up() or failure
                 # Of ten thousand ledgers few grow: looking at all of them has its share of time.
                 look_at = began + _LOOK_SHARE * (time.monotonic() - began)
             with self._changed:
@@ -132,7 +155,11 @@ class Follower:
                 if self._hurried:
                     self._changed.wait_for(lambda: self._closing, _HURRY_S)
                 else:
-                    self._changed.wait_for(lambda: bool(self._hurried) or self._closing, _POLL_S)
+                    self._changed.wait_for(self._is_wanted, _POLL_S)
+                self._is_pushed = False
+
+    def _is_wanted(self) -> bool:
+        return self._is_pushed or bool(self._hurried) or self._closing
 
     def catch_up(self) -> LedgerGridError | None:
         """Fill the views up to the log as it stands now; return what kept them from it, if any.
@@ -150,25 +177,49 @@ class Follower:
             for ledger_id, size in sizes.items():
                 self._sizes[ledger_id] = max(size, self._sizes.get(ledger_id, 0))
             self._changed.notify_all()
-        return self._fill_those(sizes)
+        return self._watch_keeper(sizes) if self._keeper.lives() else self._fill_those(sizes)
 
-    def _look_where_asked(self) -> LedgerGridError | None:
-        """Learn the size of ledgers whose views somebody waits for; others may have written."""
+    def _watch_keeper(self, sizes: Mapping[int, int]) -> LedgerGridError | None:
+        try:
+            filled = self._views.all_progress()
+            self._standstill.look(sizes, filled, time.monotonic())
+        except StorageError as error:
+            return error
         with self._changed:
-            asked, self._asked = self._asked, set()
-        for ledger_id in asked:
-            try:
-                with self._database.read() as tx:
-                    size = store.read_head(tx, ledger_id).size
-            except StorageError as error:
-                self._ask_again(asked)
-                return error
-            self.ring(ledger_id, size)
+            self._filled = filled
+            self._changed.notify_all()
         return None
 
-    def _ask_again(self, ledger_ids: Set[int]) -> None:
+    def _look_where_asked(self) -> LedgerGridError | None:
+        """Look at ledgers whose views somebody waits for; others may have written."""
         with self._changed:
-            self._asked |= ledger_ids
+            asked, self._asked = self._asked, {}
+        for ledger_id, size in asked.items():
+            try:
+                if self._keeper.lives():
+                    self._look_on(ledger_id, size)
+                else:
+                    with self._database.read() as tx:
+                        self.ring(ledger_id, store.read_head(tx, ledger_id).size)
+            except StorageError as error:
+                with self._changed:
+                    self._ask(asked)
+                return error
+        return None
+
+    def _look_on(self, ledger_id: int, size: int) -> None:
+        """Learn how far the keeper came with a ledger; unless it is there, have it hurry."""
+        filled = self._views.progress(ledger_id)
+        self._note_filled(ledger_id, filled)
+        if filled < size:
+            self._keeper.hurry(ledger_id)
+            with self._changed:
+                self._ask({ledger_id: size})
+
+    def _ask(self, sizes: Mapping[int, int]) -> None:
+        """Have these ledgers looked at until their views have these sizes; under the lock."""
+        for ledger_id, size in sizes.items():
+            self._asked[ledger_id] = max(size, self._asked.get(ledger_id, 0))
 
     def _take_rung(self) -> dict[int, int]:
         """Return the sizes of ledgers that grew in this process, or are not filled up yet."""
@@ -178,12 +229,15 @@ class Follower:
 
     def _fill_those(self, sizes: Mapping[int, int]) -> LedgerGridError | None:
         failure: LedgerGridError | None = None
+        if self._keeper.lives():
+            return failure
         for ledger_id, size in sizes.items():
             try:
                 if self._filled.get(ledger_id, 0) != size:
                     self._fill(ledger_id, size)
             except StorageError as error:
-                self._ask_again({ledger_id})
+                with self._changed:
+                    self._ask({ledger_id: size})
                 failure = error
             except LedgerGridError as error:
                 failure = error

@@ -12,6 +12,7 @@ import msgspec
 from ledger_core import ids
 from ledger_core.admission import admit
 from ledger_core.anchorer import Anchorer
+from ledger_core.beside import Keeper
 from ledger_core.clerk import Clerk
 from ledger_core.clock import Clock, now_ms
 from ledger_core.constitutions import ConstitutionReader
@@ -74,6 +75,7 @@ class Ledgers:
         witness_late_ms: int = LATE_MS,
         key_backup_days: int | None = None,
         retention_interval_s: int = 0,
+        keeper: Keeper | None = None,
     ) -> None:
         self._database = database
         self._memory = memory
@@ -86,7 +88,7 @@ class Ledgers:
         self.witnessed = Witnessed(witness_policy, clock, witness_late_ms)
         self.payloads = Payloads(keys)
         self.views = Views(database)
-        self.follower = Follower(database, self.views, self.payloads)
+        self.follower = Follower(database, self.views, self.payloads, keeper)
         self.anchorer = Anchorer(database, self.get, clock)
         self.schedule = Schedule(database, self.each, clock, retention_interval_s)
         self.eraser = Eraser(
@@ -98,16 +100,28 @@ class Ledgers:
             key_backup_days,
             also=self.schedule.order_due,
         )
-        self.indexer = Indexer(database, self.views, self.find, self.follower.sizes)
+        self.indexer = Indexer(database, self.views, self.find, self.follower.sizes, keeper)
         self.clerk = Clerk(database, self._expire, self.anchorer.anchor_due, clock)
 
     def start(self) -> None:
         """Destroy what must not be there, make the views ready, and start what runs beside."""
-        self.views.ensure()
+        self.prepare_views()
         self.eraser.start()
         self.follower.start()
         self.indexer.start()
         self.clerk.start()
+
+    def prepare_views(self) -> None:
+        """Have views that can be filled: of this version, and of no longer history than ours."""
+        self.views.ensure()
+        self.follower.prepare()
+
+    def keep(self) -> None:
+        """Fill views and full text, and nothing else: as the keeper (beside.py)."""
+        self.prepare_views()
+        self.indexer.spares_others = False
+        self.follower.start()
+        self.indexer.start()
 
     def close(self) -> None:
         self.indexer.close()

@@ -35,6 +35,6 @@ def search(
     """Find calls by what was asked and answered in them, the best matches of the newest first.
 
     Case and accents do not matter. A fresh call is found a moment after it
-    ended; while calls come without a pause, minutes later.
+    ended; while calls come without a pause, some seconds later.
     """
     return [FullCall.model_validate(x) for x in look(service, request, ledger).search(q, limit)]

@@ -6,18 +6,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ledger_core import follower
+from ledger_core.beside import Standstill
+from ledger_core.errors import StorageError
 from ledger_core.records.model import Payload
 from ledger_core.storage.search import EntryQuery
-from ledger_core.storage.views import ViewRow
+from ledger_core.storage.views import ViewRow, Views
 from ledger_core.viewing import RowMaker, Seen
-from tests.support.ledgers import Service, append_notes, register
+from tests.support.ledgers import Replica, Service, append_notes, register
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30
@@ -83,6 +85,58 @@ def test_a_follower_takes_over_from_one_that_is_killed_and_looks_on_until_then(
         filler.kill()
         filler.wait()
         assert ledger.wait_until_searchable(size + 5, PATIENCE_S) == size + 5
+
+
+class Beside:
+    """A keeper that a test can end: the follower of another replica."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.is_there = True
+
+    def lives(self) -> bool:
+        return self.is_there
+
+    def hurry(self, ledger_id: int) -> None:
+        self.replica.ledgers.follower.hurry({ledger_id})
+
+
+def test_who_has_a_keeper_fills_nothing_until_it_has_ended(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[Views] = []
+    fill = Views.fill
+
+    def counted(views: Views, ledger_id: int, rows: Sequence[ViewRow]) -> int:
+        filled.append(views)
+        return fill(views, ledger_id, rows)
+
+    monkeypatch.setattr(Views, "fill", counted)
+    beside = Beside(service.open(is_started=False))
+    beside.replica.ledgers.keep()
+    served = service.open(keeper=beside)
+    ledger = served.ledgers.create("main")
+    author = register(ledger)
+    append_notes(ledger, author, 5)
+    assert ledger.wait_until_searchable(7, PATIENCE_S) == 7
+    assert set(filled) == {beside.replica.ledgers.views}
+    beside.replica.ledgers.follower.close()
+    beside.is_there = False
+    append_notes(ledger, author, 5)
+    assert ledger.wait_until_searchable(12, PATIENCE_S) == 12
+    assert len(ledger.search(EntryQuery(type="note/1", limit=100)).indexes) == 10
+    assert set(filled) == {beside.replica.ledgers.views, served.ledgers.views}
+
+
+def test_a_keeper_that_goes_on_with_something_else_is_noticed() -> None:
+    standstill = Standstill("views")
+    standstill.look({1: 5, 2: 9}, {1: 5}, 0)
+    standstill.look({1: 6, 2: 9}, {1: 5, 2: 4}, 59)
+    standstill.look({1: 6, 2: 9}, {1: 6, 2: 8}, 118)
+    standstill.look({1: 6, 2: 9}, {1: 6, 2: 8}, 178)
+    with pytest.raises(StorageError, match="no views"):
+        standstill.look({1: 7, 2: 9}, {1: 7, 2: 8}, 179)
+    standstill.look({1: 7, 2: 9}, {1: 7, 2: 9}, 180)
 
 
 def test_only_one_process_at_a_time_fills_and_nobody_waits_for_it(service: Service) -> None:

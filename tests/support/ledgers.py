@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.engine import make_url
 
 from ledger_core import clock, ids
+from ledger_core.beside import Keeper
 from ledger_core.errors import LedgerGridError
 from ledger_core.formats import ed25519
 from ledger_core.formats import record as records
@@ -60,6 +61,7 @@ class Replica:
         key_store_url: str = "",
         *,
         is_started: bool = True,
+        keeper: Keeper | None = None,
     ) -> None:
         self.clock = now
         self.database: Database = open_database(database_url)
@@ -74,6 +76,7 @@ class Replica:
             self.keys,
             clock=now,
             witness_policy=witness_policy,
+            keeper=keeper,
         )
         if is_started:
             self.ledgers.start()
@@ -100,10 +103,22 @@ class Service:
         self._open: list[Replica] = []
 
     def open(
-        self, *, memory_url: str | None = None, witness_policy: TrustPolicy | None = None
+        self,
+        *,
+        memory_url: str | None = None,
+        witness_policy: TrustPolicy | None = None,
+        is_started: bool = True,
+        keeper: Keeper | None = None,
     ) -> Replica:
-        memory = memory_url or self.memory_url
-        replica = Replica(self.database_url, memory, self.clock, witness_policy, self.own_log_keys)
+        replica = Replica(
+            self.database_url,
+            memory_url or self.memory_url,
+            self.clock,
+            witness_policy,
+            self.own_log_keys,
+            is_started=is_started,
+            keeper=keeper,
+        )
         self._open.append(replica)
         return replica
 

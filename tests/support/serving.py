@@ -51,6 +51,10 @@ class Serving:
                 time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill it with no warning; from any thread."""
         os.kill(self._process.pid, signal.SIGKILL)
