@@ -36,6 +36,10 @@ _AFTER_LAST_S = 0.25
 """How long the end of an answer is waited for behind the event that says that all was said."""
 
 
+_AFTER_LEFT_S = 0.5
+"""How long an answer is read on whose client left: what it used is told at its end."""
+
+
 class BrokenOffError(Exception):
     """The answer cannot be completed; the client is to see that."""
 
@@ -126,6 +130,8 @@ class Call:
             start = {"type": "http.response.start", "status": response.status, "headers": headers}
             await self._pass_on(start, response, outcome, holding, copy, send)
         except asyncio.CancelledError:
+            if self._has_left:
+                await self._read_on(response, holding, copy, _AFTER_LEFT_S)
             response.close()
             await self._end_left(outcome, copy)
         finally:
@@ -166,7 +172,7 @@ class Call:
                         await send(start)
                     await send({"type": "http.response.body", "body": ready, "more_body": True})
                 if holding.is_last:
-                    await self._await_end(response, holding, copy)
+                    await self._read_on(response, holding, copy, _AFTER_LAST_S)
                     break
         except BROKEN as error:
             failure = error
@@ -184,11 +190,13 @@ class Call:
             raise BrokenOffError
         await send({"type": "http.response.body", "body": holding.rest(), "more_body": False})
 
-    async def _await_end(self, response: Response, holding: Holding, copy: Copy) -> None:
-        """Take what little may come behind the last event."""
-        until_s = time.monotonic() + _AFTER_LAST_S
+    async def _read_on(
+        self, response: Response, holding: Holding, copy: Copy, within_s: float
+    ) -> None:
+        """Take what little may still come, and goes to nobody, or not yet."""
+        until_s = time.monotonic() + within_s
         with suppress(TimeoutError, *BROKEN):
-            async with asyncio.timeout(_AFTER_LAST_S):
+            async with asyncio.timeout(within_s):
                 while time.monotonic() < until_s and (chunk := await response.content.readany()):
                     copy.add(chunk)
                     holding.take(chunk)

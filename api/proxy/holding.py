@@ -138,7 +138,7 @@ class Events:
             return False
         try:
             return _EVENT.decode(data).type in self._last_types
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             return False
 
     def _told(self, event: bytes, data: bytes) -> bytes:

@@ -64,7 +64,7 @@ def unasked(event: bytes, data: bytes) -> bytes:
     """
     try:
         chunk = _CHUNK.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return event
     if bytes(chunk.usage) == b"null":
         places = list(_NO_USAGE.finditer(event))

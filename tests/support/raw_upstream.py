@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 BREAK = "break"
@@ -85,13 +85,12 @@ class RawUpstream:
         return [each for each in self.seen if each.method not in ("GET", "HEAD", "OPTIONS")]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):
             while True:
                 seen = await _read(reader)
                 self.seen.append(seen)
                 if not await self._answer(seen, reader, writer):
                     break
-        writer.close()
 
     async def _answer(
         self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

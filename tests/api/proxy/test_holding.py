@@ -95,6 +95,14 @@ def test_a_whole_event_goes_at_once_and_a_piece_waits_for_the_rest() -> None:
     assert events.take(b"\n") == b"data: 2\n\n"
 
 
+def test_an_event_of_any_depth_goes_on() -> None:
+    depth = 100_000
+    deep = b'data: {"usage":%b,"message_stop":0}\n\n' % (b"[" * depth + b"]" * depth)
+    wires: list[Wire] = ["openai.chat", "anthropic.messages"]
+    for wire in wires:
+        assert run(Events(wire, drops_usage=True), [deep]) == (deep, b"")
+
+
 def test_an_endless_event_goes_on_in_pieces() -> None:
     events = Events("openai.chat", drops_usage=False)
     large = b"data: " + b"x" * (9 * 1024 * 1024)

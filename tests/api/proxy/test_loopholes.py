@@ -57,6 +57,22 @@ def test_whoever_leaves_in_the_midst_of_an_answer_pays_for_all_of_it(proxied: Pr
     assert cost(proxied.only_end()) == (MOST, "estimated")
 
 
+def test_whoever_leaves_before_the_usage_is_told_pays_what_it_tells(proxied: Proxied) -> None:
+    said = b'data: {"choices":[{"index":0,"delta":{"content":"42"},"finish_reason":"stop"}]}\n\n'
+    told = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":900}}\n\n'
+    head, first, usage, done, end = chunked([said, told, b"data: [DONE]\n\n"])
+    proxied.upstream.answer = lambda seen: [head, first, 0.2, usage, done, end]
+    body = json.dumps({**ASKED, "stream": True}).encode()
+    with socket.create_connection(proxied.address) as connection:
+        connection.sendall(request(proxied.address, CHAT, body, headers=[JSON]))
+        came = b""
+        while b"stop" not in came:
+            came += connection.recv(65536)
+    told_of = proxied.only_end().told
+    assert (told_of["ended"], told_of["tokens_out"]) == ("client_left", 900)
+    assert told_of["cost_basis"] == "provider"
+
+
 def test_an_answer_beyond_what_is_kept_costs_what_it_may_have_cost(
     proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
