@@ -126,6 +126,8 @@ class Feed:
     def publish(self, ended: Ended) -> None:
         """Hand over what ended; returns at once, whatever becomes of it."""
         self._on_ended(ended)
+        if not self._subscriptions:
+            return
         bare = replace(ended, asked=None, answered=None, content_bytes=0)
         for subscription in self._subscriptions:
             kept = ended if subscription.wants_content else bare

@@ -29,11 +29,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@lru_cache(maxsize=4096)
 def format_time(at_ms: int) -> str:
     """Format milliseconds since the Unix epoch, years 1970 to 9999."""
     seconds, ms = divmod(at_ms, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
+    return f"{_format_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _format_second(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))
 
 
 @lru_cache(maxsize=4096)

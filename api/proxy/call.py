@@ -23,7 +23,7 @@ from api.proxy import answers
 from api.proxy.answers import Refusal
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk
-from api.proxy.headers import to_client
+from api.proxy.headers import sort_answer
 from api.proxy.holding import Holding, holding_for
 from api.proxy.recording import Outcome, Recording
 from api.proxy.request import Request
@@ -32,6 +32,8 @@ from ledger_core.fail_points import reach
 
 log = structlog.get_logger("ledgergrid")
 
+_WATCH_AFTER_S = 0.1
+"""A client that leaves is noticed from then on; a shorter call needs no task that waits for it."""
 _AFTER_LAST_S = 0.25
 """How long the end of an answer is waited for behind the event that says that all was said."""
 
@@ -52,6 +54,7 @@ class Call:
         self._request = request
         self._recording = recording
         self._task: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_waiting = False
         self._has_left = False
 
@@ -60,12 +63,17 @@ class Call:
         await self._recording.begin()
         reach("proxy.started")
         self._task = asyncio.current_task()
-        watch = asyncio.ensure_future(self._watch(receive))
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_WATCH_AFTER_S, self._start_watching, receive)
         try:
             await self._forward(send)
         finally:
-            if not watch.done():
-                watch.cancel()
+            timer.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+
+    def _start_watching(self, receive: Receive) -> None:
+        self._watching = asyncio.ensure_future(self._watch(receive))
 
     async def _watch(self, receive: Receive) -> None:
         """Notice that the client leaves: nothing else comes behind a request's body."""
@@ -122,11 +130,12 @@ class Call:
     # --- the answer --------------------------------------------------------------
 
     async def _relay(self, response: Response, outcome: Outcome, send: Send) -> None:
-        outcome.learn(response)
+        onward, named = sort_answer(response.raw_headers)
+        outcome.learn(response.status, named)
         holding = self._holding(outcome)
         copy = Copy(self._desk.copies)
         try:
-            headers = to_client(response.raw_headers) + self._recording.headers()
+            headers = onward + self._recording.headers()
             start = {"type": "http.response.start", "status": response.status, "headers": headers}
             await self._pass_on(start, response, outcome, holding, copy, send)
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -76,22 +77,41 @@ class Identity(msgspec.Struct):
     api_key: str | None = None
 
 
-def read_identity(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Identity:
-    """Read the headers that are for us. Raises :class:`MalformedError` for what is too long.
+class Sorted(NamedTuple):
+    """A request's headers: what goes on, whom it is from, and by name those that are not for us.
 
-    A credential of ours (``secrets``, or a token) is no name: names are written down.
-
-    Of a header that comes twice, under whichever of its names, the first counts.
+    Of several of one name the first is ``named``.
     """
-    found = Identity()
+
+    onward: list[tuple[str, str]]
+    identity: Identity
+    named: dict[bytes, bytes]
+
+
+def sort_request(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Sorted:
+    """Sort a request's headers, whose names are in lower case, as ASGI has them.
+
+    A credential of ours (``secrets``, or a token) goes nowhere, and is no name: names are written
+    down. Of a header for us that comes twice, under whichever of its names, the first counts.
+
+    Raises :class:`MalformedError` for what is for us and too long, and for a value that is no
+    UTF-8, which could not go on as it is.
+    """
+    found = Sorted([], Identity(), {})
+    dropped = _OF_THE_REQUEST | _named_by_connection(headers)
     claude_code: str | None = None
     for name, value in headers:
         if name == _CLAUDE_CODE:
             claude_code = claude_code or _text(name, value)
         elif name.startswith(_OURS):
-            _take(found, name.split(b"-", 2)[2], value, secrets)
-    if found.session_id is None:
-        found.session_id = claude_code
+            _take(found.identity, name.split(b"-", 2)[2], value, secrets)
+        else:
+            found.named.setdefault(name, value)
+            is_secret = (secrets or _TOKEN in value) and is_ours(value, secrets)
+            if name not in dropped and not is_secret:
+                found.onward.append((name.decode("latin-1"), _decode(name, value)))
+    if found.identity.session_id is None:
+        found.identity.session_id = claude_code
     return found
 
 
@@ -125,24 +145,6 @@ def _text(name: bytes, value: bytes) -> str:
     return text
 
 
-def to_upstream(headers: Headers, secrets: tuple[bytes, ...] = ()) -> list[tuple[str, str]]:
-    """Return what goes on to the upstream; ``secrets`` are ours and stay, wherever they stand.
-
-    Raises :class:`MalformedError` for a value that is no UTF-8, which could not go on as it is.
-    """
-    dropped = _OF_THE_REQUEST
-    if named := _named_by_connection(headers):
-        dropped = dropped | named
-    return [
-        (name.decode("latin-1"), _decode(name, value))
-        for name, value in headers
-        if name not in dropped
-        and not name.startswith(_OURS)
-        and name != _CLAUDE_CODE
-        and not ((secrets or _TOKEN in value) and is_ours(value, secrets))
-    ]
-
-
 def asking_for_plain(onward: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Ask for an answer that is not compressed, where one was."""
     return [(name, "identity" if name == "accept-encoding" else value) for name, value in onward]
@@ -162,18 +164,26 @@ def is_ours(value: bytes, secrets: tuple[bytes, ...]) -> bool:
     return _TOKEN in value and _A_TOKEN.search(value) is not None
 
 
-def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return what of an upstream's answer goes on to the client."""
-    lowered = [name.lower() for name, _ in headers]
-    dropped = _HOP_BY_HOP
-    if b"connection" in lowered:
-        values = (value for _, value in headers)
-        dropped = dropped | _named_by_connection(list(zip(lowered, values, strict=True)))
-    return [
-        pair
-        for name, pair in zip(lowered, headers, strict=True)
-        if name not in dropped and not name.startswith(_OURS)
-    ]
+class Passed(NamedTuple):
+    """An answer's headers: what goes on to the client, and each by its name in lower case."""
+
+    onward: list[tuple[bytes, bytes]]
+    named: dict[bytes, bytes]
+
+
+def sort_answer(headers: Headers) -> Passed:
+    """Sort an upstream's headers; of several of one name the first is ``named``."""
+    onward: list[tuple[bytes, bytes]] = []
+    named: dict[bytes, bytes] = {}
+    for pair in headers:
+        name = pair[0].lower()
+        named.setdefault(name, pair[1])
+        if name not in _HOP_BY_HOP and not name.startswith(_OURS):
+            onward.append(pair)
+    if b"connection" in named:
+        dropped = _named_by_connection([(name.lower(), value) for name, value in headers])
+        onward = [pair for pair in onward if pair[0].lower() not in dropped]
+    return Passed(onward, named)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
@@ -182,8 +192,3 @@ def _named_by_connection(headers: Headers) -> frozenset[bytes]:
         return _NOTHING
     options = (option.strip().lower() for value in values for option in value.split(b","))
     return frozenset(options) - _KEPT_BY_CONNECTION
-
-
-def by_name(headers: Headers) -> dict[bytes, bytes]:
-    """Return headers by their names in lower case; of several of one name the first."""
-    return {name.lower(): value for name, value in reversed(headers)}

@@ -8,7 +8,7 @@ from starlette.types import Receive, Send
 
 from api.proxy import answers
 from api.proxy.call import BrokenOffError
-from api.proxy.headers import to_client
+from api.proxy.headers import sort_answer
 from api.proxy.request import Request
 from api.proxy.upstream import BROKEN, Response, Upstream
 
@@ -49,7 +49,7 @@ async def _pass(upstream: Upstream, request: Request, send: Send) -> None:
 
 
 async def _relay(response: Response, send: Send) -> None:
-    headers = to_client(response.raw_headers)
+    headers = sort_answer(response.raw_headers).onward
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     try:
         while chunk := await response.content.readany():

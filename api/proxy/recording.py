@@ -7,6 +7,7 @@ redacting, sealing. The event loop waits until it is committed.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -22,10 +23,10 @@ from api.proxy.conversations import Place
 from api.proxy.copying import Copy
 from api.proxy.desk import Desk, Kept, unavailable
 from api.proxy.drawing import Drawn, draw, refusal_of
-from api.proxy.headers import asking_for_plain, by_name
+from api.proxy.headers import asking_for_plain
 from api.proxy.outbox import Item, pack_draws
 from api.proxy.request import Request
-from api.proxy.upstream import Response, tell
+from api.proxy.upstream import tell
 from ledger_core import clock, ids
 from ledger_core.admission import Admitted
 from ledger_core.capturing import Scribe, tidy
@@ -61,11 +62,10 @@ class Outcome:
     is_seen: bool = False
     """Whether an upstream that gave no answer may have seen the request, and charge for it."""
 
-    def learn(self, response: Response) -> None:
-        """Take what an answer's headers say."""
-        named = by_name(response.raw_headers)
+    def learn(self, status: int, named: Mapping[bytes, bytes]) -> None:
+        """Take what an answer says before its body."""
         length = named.get(b"content-length", b"")
-        self.status = response.status
+        self.status = status
         self.length = int(length) if length.isdigit() else None
         self.media_type = _text(named.get(b"content-type")) or ""
         self.encoding = _text(named.get(b"content-encoding")) or ""
@@ -273,7 +273,8 @@ class Recording:
             log.warning("the end of a call waits in the outbox", why=committed.code)
             await anyio.to_thread.run_sync(self._put_end, outcome, copy)
             return
-        self._publish(committed.index, copy)
+        # What nobody waits for comes after the answer's last bytes.
+        asyncio.get_running_loop().call_soon(self._publish, committed.index, copy)
 
     def _put_end(self, outcome: Outcome, copy: Copy | None) -> None:
         made = self._made_end or self._describe_end(outcome, copy)

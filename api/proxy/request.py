@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import Scope
 
 from api.proxy import paths
-from api.proxy.headers import Headers, Identity, by_name, is_ours, read_identity, to_upstream
+from api.proxy.headers import Headers, Identity, is_ours, sort_request
 from api.proxy.upstream import Upstream
 from ledger_core import ids
 from ledger_core.errors import MalformedError
@@ -74,8 +75,8 @@ def read_request(
     headers: Headers = scope["headers"]
     query: bytes = scope["query_string"]
     _check_address(path, query, secrets)
-    wire = wire_of(path) if path in paths.CAPTURED or not path.startswith(paths.PREFIX) else "other"
-    named = by_name(headers)
+    wire = _wire_of(path)
+    onward, identity, named = sort_request(headers, secrets)
     base = upstream.base(is_anthropics=_is_anthropics(path, wire, named))
     url = f"{base.url}{path}?{query.decode('latin-1')}" if query else base.url + path
     began_ns = time.time_ns()
@@ -84,8 +85,8 @@ def read_request(
         path=path,
         query=query,
         headers=headers,
-        onward=to_upstream(headers, secrets),
-        identity=read_identity(headers, secrets),
+        onward=onward,
+        identity=identity,
         wire=wire,
         media_type=_text(named.get(b"content-type")),
         encoding=_text(named.get(b"content-encoding")),
@@ -98,6 +99,11 @@ def read_request(
         began_s=time.perf_counter(),
         traceparent=_text(named.get(b"traceparent")),
     )
+
+
+@lru_cache(maxsize=1024)
+def _wire_of(path: str) -> Wire:
+    return wire_of(path) if path in paths.CAPTURED or not path.startswith(paths.PREFIX) else "other"
 
 
 def _check_address(path: str, query: bytes, secrets: tuple[bytes, ...]) -> None:

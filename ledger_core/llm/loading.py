@@ -107,6 +107,8 @@ def name(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """A number of tokens and the like; None unless whole, not negative and exact."""
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limits.MAX_INTEGER:

@@ -15,6 +15,7 @@ places, so all processes of a service share them. Keys are digests: no name stan
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -51,6 +52,7 @@ class Rate(msgspec.Struct, frozen=True):
     label: str
 
 
+@lru_cache(maxsize=4096)
 def allowance_key(secret: bytes, kind: str, name: str, day: int | None = None) -> bytes:
     """Name an allowance: of a session, an agent, …; of one day, if it is a daily one.
 

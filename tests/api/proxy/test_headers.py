@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.proxy.headers import read_identity, to_client, to_upstream
+from api.proxy.headers import sort_answer, sort_request
 from ledger_core.errors import MalformedError
 
 
@@ -22,7 +22,7 @@ def test_order_and_duplicates_stay_and_hop_by_hop_headers_go() -> None:
         (b"expect", b"100-continue"),
         (b"content-type", b"application/json"),
     ]
-    assert to_upstream(headers) == [
+    assert sort_request(headers).onward == [
         ("x-a", "1"),
         ("x-b", "2"),
         ("x-a", "3"),
@@ -32,7 +32,7 @@ def test_order_and_duplicates_stay_and_hop_by_hop_headers_go() -> None:
 
 def test_connection_cannot_name_away_what_a_body_means() -> None:
     headers = [(b"connection", b"content-encoding"), (b"content-encoding", b"gzip")]
-    assert to_upstream(headers) == [("content-encoding", "gzip")]
+    assert sort_request(headers).onward == [("content-encoding", "gzip")]
 
 
 @pytest.mark.parametrize("prefix", [b"x-ledgergrid-", b"x-agentledger-", b"x-agenticledger-"])
@@ -46,17 +46,17 @@ def test_identity_is_read_under_each_prefix_and_stays_here(prefix: bytes) -> Non
         (prefix + b"key", b"lgt_x"),
         (prefix + b"unknown", b"x"),
     ]
-    found = read_identity(headers)
+    found = sort_request(headers).identity
     assert (found.session_id, found.user_id, found.environment) == ("s1", "Zoë", "production")
     assert (found.tags, found.token) == ({"team": "blue"}, "lgt_x")
-    assert to_upstream(headers) == []
+    assert sort_request(headers).onward == []
 
 
 def test_claude_codes_session_counts_where_no_other_is_named() -> None:
     claude = (b"x-claude-code-session-id", b"c1")
-    assert read_identity([claude]).session_id == "c1"
-    assert read_identity([claude, (b"x-agentledger-session-id", b"s1")]).session_id == "s1"
-    assert to_upstream([claude]) == []
+    assert sort_request([claude]).identity.session_id == "c1"
+    assert sort_request([claude, (b"x-agentledger-session-id", b"s1")]).identity.session_id == "s1"
+    assert sort_request([claude]).onward == []
 
 
 def test_our_credentials_stay_wherever_they_stand() -> None:
@@ -66,7 +66,7 @@ def test_our_credentials_stay_wherever_they_stand() -> None:
         (b"cookie", b"a=lgt_abc"),
         (b"api-key", b"sk-theirs"),
     ]
-    assert to_upstream(headers, (b"our-api-key",)) == [("api-key", "sk-theirs")]
+    assert sort_request(headers, (b"our-api-key",)).onward == [("api-key", "sk-theirs")]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_our_credentials_stay_wherever_they_stand() -> None:
 )
 def test_claims_are_bounded(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(MalformedError):
-        read_identity(headers)
+        sort_request(headers)
 
 
 def test_a_value_that_is_no_utf_8_cannot_be_forwarded_as_it_is() -> None:
     with pytest.raises(MalformedError):
-        to_upstream([(b"x-a", b"\xe9")])
+        sort_request([(b"x-a", b"\xe9")])
 
 
 def test_an_answers_headers_go_back_in_order() -> None:
@@ -100,7 +100,7 @@ def test_an_answers_headers_go_back_in_order() -> None:
         (b"Content-Length", b"2"),
         (b"X-AgentLedger-Action-Id", b"forged"),
     ]
-    assert to_client(headers) == [
+    assert sort_answer(headers).onward == [
         (b"Set-Cookie", b"a=1"),
         (b"X-Request-Id", b"r"),
         (b"Set-Cookie", b"b=2"),
