@@ -35,6 +35,13 @@ def extend(
     indexes = assemblies.read_constitutional(tx, ledger_id, start, end)
     if start == 0 and indexes[:1] != [0]:
         raise IntegrityError("the ledger has no charter", index=0)
+    return extend_by(tx, ledger_id, constitution, indexes)
+
+
+def extend_by(
+    tx: Transaction, ledger_id: int, constitution: Constitution, indexes: Sequence[int]
+) -> Constitution:
+    """Return the constitution that entries of these indexes make of the one given."""
     if not indexes:
         return constitution
     grown = constitution.copy()

@@ -240,10 +240,12 @@ class Sequencer:
             tiles = trees.read_tile_edge(tx, ledger_id, head.size)
             constitution = constitutions.extend(tx, ledger_id, Constitution(), 0, head.size)
             edge = _Edge(head, tiles.frontier(), tiles, constitution)
+            last = b"".join(store.read_leaves(tx, ledger_id, head.size - 1, head.size))
         elif edge.head.size < head.size:
-            new = store.read_leaf_hashes(tx, ledger_id, edge.head.size, head.size)
-            constitution = constitutions.extend(
-                tx, ledger_id, edge.constitution, edge.head.size, head.size
+            since = store.read_since(tx, ledger_id, edge.head.size, head.size)
+            last, new = since.last_leaf, since.leaf_hashes
+            constitution = constitutions.extend_by(
+                tx, ledger_id, edge.constitution, since.constitutional
             )
             tiles, frontier = edge.tiles.extended(new)[0], edge.frontier.extend(new)
             edge = _Edge(head, frontier, tiles, constitution)
@@ -251,12 +253,13 @@ class Sequencer:
             raise ForkError(
                 f"database went back from size {edge.head.size} to {head.size}", index=head.size
             )
-        last = store.read_leaves(tx, ledger_id, head.size - 1, head.size)
+        else:  # Of the same size, and another head all the same.
+            last = b"".join(store.read_leaves(tx, ledger_id, head.size - 1, head.size))
         if (
             edge.frontier.size != head.size
             or edge.frontier.root() != head.root
-            or [leaf_hash(leaf) for leaf in last] != [head.last_leaf]
-            or parse_entry(last[0]).header.received_at != head.received_at
+            or leaf_hash(last) != head.last_leaf
+            or parse_entry(last).header.received_at != head.received_at
         ):
             raise IntegrityError(f"the head of size {head.size} is not what the entries say")
         newest = edge.constitution.origin

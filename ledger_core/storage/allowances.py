@@ -25,7 +25,7 @@ _FIND = Prepared(
     ),
     lists=["keys"],
 )
-_KEY, _VALUES = ("ledger_id", "key"), ("amount", "until_ms", "counts")
+_KEY, _VALUES = ("ledger_id", "key"), ("amount", "counts", "until_ms")
 
 
 def finding(tx: Transaction, ledger_id: int, keys: Collection[bytes]) -> list[Bound]:
@@ -47,16 +47,31 @@ def put(
     dialect: Dialect,
     ledger_id: int,
     changed: Mapping[bytes, State],
-    known: Collection[bytes],
+    known: Mapping[bytes, State],
 ) -> None:
-    """Store what changed; ``known``: the keys of which there are rows."""
-    rows = [(ledger_id, key, *_values(state)) for key, state in changed.items()]
-    new = [row for row in rows if row[1] not in known]
-    old = [(*row[2:], *row[:2]) for row in rows if row[1] in known]
+    """Store what changed; ``known``: what there are rows of.
+
+    A row's end has an index, which is left alone where the end stays what it is.
+    """
+    new: list[Row] = []
+    moved: list[Row] = []
+    lasting: list[Row] = []
+    for key, state in changed.items():
+        before = known.get(key)
+        amount, counts = _values(state)
+        end = ends_ms(state)
+        if before is None:
+            new.append((ledger_id, key, amount, end, counts))
+        elif ends_ms(before) == end:
+            lasting.append((amount, counts, ledger_id, key))
+        else:
+            moved.append((amount, counts, end, ledger_id, key))
     if new:
         dialect.insert_many(tx, t.allowances, new)
-    if old:
-        dialect.update_many(tx, t.allowances, _KEY, _VALUES, old)
+    if lasting:
+        dialect.update_many(tx, t.allowances, _KEY, _VALUES[:2], lasting)
+    if moved:
+        dialect.update_many(tx, t.allowances, _KEY, _VALUES, moved)
 
 
 def forget(tx: Transaction, ledger_id: int, now_ms: int, most: int) -> int:
@@ -66,11 +81,10 @@ def forget(tx: Transaction, ledger_id: int, now_ms: int, most: int) -> int:
     return tx.execute(delete(t.allowances).where(is_own, _a.key.in_(over))).rowcount
 
 
-def _values(state: State) -> tuple[int, int | None, bytes | None]:
+def _values(state: State) -> tuple[int, bytes | None]:
     if isinstance(state, Spent):
-        return state.microusd, state.until_ms, None
-    counts = struct.pack(f">{len(state.counts)}I", *state.counts)
-    return state.second, ends_ms(state), counts
+        return state.microusd, None
+    return state.second, struct.pack(f">{len(state.counts)}I", *state.counts)
 
 
 def _window(second: int, counts: bytes) -> Window:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     bindparam,
+    case,
     insert,
     select,
     update,
@@ -46,6 +47,15 @@ class Opened(msgspec.Struct, frozen=True):
     taken: dict[bytes, StoredEntry]
     known_refs: dict[bytes, int]
     more: list[list[Row]]
+
+
+class Since(msgspec.Struct, frozen=True):
+    """What was appended in a range of indexes: leaf hashes, the last leaf, and which entries of it
+    make the constitution."""
+
+    leaf_hashes: list[bytes]
+    last_leaf: bytes
+    constitutional: list[int]
 
 
 class StoredPart(msgspec.Struct, frozen=True):
@@ -128,6 +138,17 @@ _FIND_FOLLOWING = Prepared(
 _IN_RANGE = (_e.ledger_id == _LEDGER) & (_e.index >= _START) & (_e.index < _END)
 _READ_LEAF_HASHES = Prepared(select(_e.leaf_hash).where(_IN_RANGE).order_by(_e.index))
 _READ_LEAVES = Prepared(select(_e.leaf).where(_IN_RANGE).order_by(_e.index))
+_READ_SINCE = Prepared(
+    select(_e.leaf_hash, case((_e.index == bindparam("last"), _e.leaf)), t.constitutional.c.index)
+    .select_from(
+        t.entries.outerjoin(
+            t.constitutional,
+            (t.constitutional.c.ledger_id == _e.ledger_id) & (t.constitutional.c.index == _e.index),
+        )
+    )
+    .where(_IN_RANGE)
+    .order_by(_e.index)
+)
 _READ_PARTS = Prepared(
     select(_p.index, _p.part, _p.salt, _p.data, _p.key_id).where(
         _p.ledger_id == _LEDGER,
@@ -239,6 +260,14 @@ def read_leaf_hashes(tx: Transaction, ledger_id: int, start: int, end: int) -> l
     """Return the leaf hashes of entries ``[start, end)``."""
     rows = _READ_LEAF_HASHES.rows(tx, ledger=ledger_id, start=start, end=end)
     return [row[0] for row in rows]
+
+
+def read_since(tx: Transaction, ledger_id: int, start: int, end: int) -> Since:
+    """Return what was appended as entries ``[start, end)``, in one query."""
+    rows = _READ_SINCE.rows(tx, ledger=ledger_id, start=start, end=end, last=end - 1)
+    last_leaf = (rows[-1][1] if rows else None) or b""
+    constitutional = [index for _, _, index in rows if index is not None]
+    return Since([row[0] for row in rows], last_leaf, constitutional)
 
 
 def read_leaves(tx: Transaction, ledger_id: int, start: int, end: int) -> list[bytes]:
