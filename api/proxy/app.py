@@ -4,6 +4,7 @@
 
     POST, PUT, PATCH, DELETE    a call: on the record before it goes out (call.py)
     GET, HEAD, OPTIONS          passes, unrecorded: no prompt is in it
+    GET of what a model said    is a call: an answer in the background, the results of a batch
     with a body                 is a call, whatever its method
     WebSocket                   501: what is said on one could not be recorded
 """
@@ -125,7 +126,7 @@ class Proxy:
             raise Refusal("ledger_unavailable", str(error), 503, retry_after_s=1) from None
         except MalformedError as error:
             raise Refusal("invalid_request_error", str(error), 408) from None
-        if request.method in _PASSING and not request.body:
+        if request.method in _PASSING and not request.body and not request.reads_back:
             await pass_through(self._desk.upstream, request, receive, send)
             return
         try:

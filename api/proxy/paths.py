@@ -32,6 +32,12 @@ CAPTURED = frozenset(
 )
 """Paths with a wire format: their spelling is that of the providers' documentation."""
 
+_BRING_BACK = re.compile(
+    r"/v1/(?:responses/.|chat/completions/.|messages/batches/[^/]+/results"
+    r"|files/[^/]+/content|(?:threads|conversations)/[^/]+/(?:messages|items))"
+)
+"""What brings back what a model said: of a call in the background, a batch, a conversation."""
+
 OWN = ("api", "export", "explain", "health", "log", "mcp", "metrics", "session", "witness", "ws")
 """First segments of the service's own paths; none of them is ever forwarded."""
 
@@ -84,6 +90,11 @@ def _fold(path: str) -> str:
     if lowered.startswith(PREFIX):
         return PREFIX + path[len(PREFIX) :]
     return path
+
+
+def brings_back(path: str) -> bool:
+    """Say whether reading a canonical path gives what a model said."""
+    return _BRING_BACK.match(path) is not None
 
 
 def may_mean_proxied(raw: bytes) -> bool:

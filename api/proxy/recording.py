@@ -31,6 +31,7 @@ from ledger_core import clock, ids
 from ledger_core.admission import Admitted
 from ledger_core.capturing import Scribe, tidy
 from ledger_core.errors import LedgerGridError, LimitError, StoppedError
+from ledger_core.llm.estimate import FREE
 from ledger_core.llm.model import Answered, Asked, Usage
 from ledger_core.llm.providers import hide_secrets
 from ledger_core.llm.wire import ask_for_usage, parse_request, parse_response
@@ -180,12 +181,9 @@ class Recording:
         self._asked = asked
         request.model = rules.find_model(asked, request.path, request.body, request.encoding)
         in_force.check(request, asked)
-        reserved = desk.pricing.reserve(request, asked)
-        if reserved is None:
-            in_force.check_priced(request)
-        self._reserved = reserved or 0
         user_id = request.identity.user_id or asked.user_id
-        self._drawn = draw(self._scribe, in_force.limits, request, user_id, self._reserved)
+        if not request.reads_back:
+            self._draw(in_force, asked, user_id)
         self._ask_for_usage(asked)
         kept = self._keep_request()
         stored, media_type = self._frame(kept.body, user_id)
@@ -200,6 +198,15 @@ class Recording:
             redactions=kept.redactions,
         )
         return _Start(start, stored, media_type, kept.body)
+
+    def _draw(self, in_force: rules.Rules, asked: Asked, user_id: str | None) -> None:
+        """Settle what the call draws; :class:`Refusal` if it has to have a price and has none."""
+        reserved = self._desk.pricing.reserve(self._request, asked)
+        if reserved is None:
+            in_force.check_priced(self._request)
+        self._reserved = reserved or 0
+        limits = in_force.limits
+        self._drawn = draw(self._scribe, limits, self._request, user_id, self._reserved)
 
     def _ask_for_usage(self, asked: Asked) -> None:
         request = self._request
@@ -328,7 +335,9 @@ class Recording:
         request, desk = self._request, self._desk
         answered = self._read_answer(outcome, copy)
         status = None if outcome.is_seen else outcome.status
-        cost = desk.pricing.settle(request, self._asked, answered, status)
+        cost = FREE
+        if not request.reads_back:
+            cost = desk.pricing.settle(request, self._asked, answered, status)
         kept = Kept(None, outcome.encoding, 0)
         if copy is not None and copy.is_whole and self.keeps_content:
             kept = desk.keep(copy.body(), outcome.media_type, outcome.encoding)

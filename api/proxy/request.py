@@ -44,6 +44,8 @@ class Request:
     began_s: float
     traceparent: str
     """The agent's own place in a trace; empty if it sent none."""
+    reads_back: bool
+    """Whether it asks for what a model said before: that is recorded, and costs nothing again."""
     model: str | None = None
     """What is asked, as far as it was read."""
     credential: str | None = None
@@ -98,6 +100,7 @@ def read_request(
         began_at_ms=began_ns // 1_000_000,
         began_s=time.perf_counter(),
         traceparent=_text(named.get(b"traceparent")),
+        reads_back=scope["method"] == "GET" and paths.brings_back(path),
     )
 
 

@@ -43,6 +43,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
 
 
+FREE: Final = Cost(usage=None, basis="estimated", microusd=0)
+"""Of what was paid for before."""
+
+
 def input_tokens(asked: Asked) -> int:
     """Estimate the tokens of a request's input."""
     media = sum(_MEDIA_TOKENS.get(each, 0) for each in asked.media)

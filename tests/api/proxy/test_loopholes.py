@@ -12,6 +12,7 @@ import pytest
 
 from ledger_core.errors import StorageError
 from tests.api.proxy.conftest import Proxied, Proxying, Recorded
+from tests.support import calls
 from tests.support.raw_client import Got, exchange, request
 from tests.support.raw_upstream import BREAK, CLOSE, Step, chunked, response
 
@@ -89,6 +90,33 @@ def test_an_answer_that_is_fetched_later_costs_what_it_may_cost(proxied: Proxied
     raw = request(proxied.address, RESPONSES, json.dumps(body).encode(), headers=[JSON])
     assert exchange(proxied.address, raw).status == 200
     assert cost(proxied.only_end()) == (MOST + 10, "estimated")
+
+
+def test_an_answer_that_is_fetched_later_is_on_record_and_not_paid_for_again(
+    proxying_with: Proxying,
+) -> None:
+    with proxying_with(budget_daily="0.01", rate_limit_rpm=1) as proxied:
+        body = {"model": "gpt-4o", "input": "", "max_output_tokens": 1000, "background": True}
+        raw = request(proxied.address, RESPONSES, json.dumps(body).encode(), headers=[JSON])
+        assert exchange(proxied.address, raw).status == 200
+        said = b'{"model":"gpt-4o","output":[],"usage":{"input_tokens":9,"output_tokens":9000}}'
+        proxied.upstream.answer = lambda seen: [response(said)]
+        fetched = request(proxied.address, f"{RESPONSES}/resp_1?stream=false", method="GET")
+        assert exchange(proxied.address, fetched).body == said
+        assert exchange(proxied.address, raw).status == 429
+        end = proxied.await_ends(2)[1]
+        assert (end.told["method"], end.part("response"), cost(end)) == (
+            "GET",
+            said,
+            (0, "estimated"),
+        )
+        models = request(proxied.address, "/v1/models", method="GET")
+        assert exchange(proxied.address, models).status == 200
+        assert len(proxied.starts()) == 2
+        calls.settle(proxied.live.service.ledgers.get("calls"))
+        with proxied.http() as http:
+            read = http.get(f"/explain/{end.told['action_id']}").json()
+        assert (read["request_status"], read["cost_usd"]) == ("present", 0)
 
 
 def test_a_chat_at_a_path_nobody_knows_is_paid_for(proxied: Proxied) -> None:
