@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 CODE   := ledger_core api verifier migrations sdk tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format bench bench-proxy bench-day campaign conformance pins zipapp clean
+.PHONY: help demo serve test lint suite types style format bench bench-proxy bench-day campaign conformance pins zipapp clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -28,13 +28,21 @@ demo: $(READY)  ## append, export, verify and be caught cheating, in a minute
 serve: $(READY)  ## serve a ledger kept in ./data
 	$(BIN)/ledgergrid serve --data ./data
 
-test: lint  ## everything a change must pass
+# Style is told at once; types are checked beside the tests, which leave a core now and then.
+test: style  ## everything a change must pass
+	$(MAKE) --no-print-directory --jobs=2 types suite
+
+lint: style types  ## style, types and which way imports go
+
+suite: $(READY)
 	$(BIN)/pytest -n logical
 
-lint: $(READY)  ## style, types and which way imports go
+types: $(READY)
+	$(BIN)/mypy $(wildcard $(CODE))
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(wildcard $(CODE))
 	$(BIN)/lint-imports
 
 format: $(READY)  ## put the source into its one shape
@@ -51,7 +59,7 @@ bench-day: $(READY)  ## live through a busy day in minutes: 200,000 calls, memor
 	$(BIN)/python -m tests.bench.day
 
 campaign: $(READY)  ## the slow tests: crashes, power cuts, long random histories
-	$(BIN)/pytest -m campaign -p no:randomly tests/campaign
+	$(BIN)/pytest -m campaign -p no:randomly
 
 conformance: $(READY)  ## let tools nobody here wrote check us
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/conformance/run

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import anyio
 import mcp_types as types
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.json_schema import JsonSchemaMode
 
 from api import logs, problems
 from api.actors import Actor
@@ -61,6 +62,11 @@ class Caller:
         return self.look(self.service.settings.capture_ledger).ledger
 
 
+@cache
+def _describe(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    return model.model_json_schema(mode=mode)
+
+
 A = TypeVar("A", bound=Arguments)
 Run = Callable[[Caller, Any], Awaitable[BaseModel]]
 
@@ -83,8 +89,8 @@ class Tool:
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.takes.model_json_schema(),
-            output_schema=self.gives.model_json_schema(mode="serialization"),
+            input_schema=_describe(self.takes, "validation"),
+            output_schema=_describe(self.gives, "serialization"),
             annotations=types.ToolAnnotations(
                 read_only_hint=not self.writes,
                 destructive_hint=False,

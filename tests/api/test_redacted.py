@@ -9,32 +9,32 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import msgspec
 import pytest
-from pydantic import SecretStr
 
-from api.settings import Settings
 from ledger_core import ids
 from ledger_core.records.rules import Audience, MutabilitySetting
 from ledger_core.records.targets import Parts
 from ledger_core.records.types.redaction import Redact
-from tests.api.live import ROUTE, Live, problem, running
-from tests.api.test_visibility import (
+from tests.api.audiences import (
     ACTION,
     AUDIENCES,
     INDEX,
-    PARTIES,
-    READERS,
     SEES,
+    House,
     Place,
+    Surface,
     found,
     is_found,
+    living,
     read,
+    readers_of,
     setting,
 )
+from tests.api.live import ROUTE, Live, problem
 
 SEES_REDACTED = {"auditor", "operator"}
 SETTING = MutabilitySetting(type=ACTION, redact=("operator",))
@@ -42,48 +42,25 @@ SIZE = 4
 """Charter, action, a key, and the redaction."""
 
 
-class RedactedHouse:
-    """A public ledger for each audience, in which the action's body was redacted."""
-
-    def __init__(self, live: Live) -> None:
-        self.places = {audience: self._found(live, audience) for audience in AUDIENCES}
-        tokens = {name: live.token("reader", party=party) for name, party in PARTIES.items()}
-        tokens |= {"stranger": live.token("reader", party="elsewhere")}
-        tokens |= {"insider": live.tokens["reader"], "operator": live.tokens["admin"]}
-        self.readers = {name: live.http(token=tokens.get(name)) for name in READERS}
-
-    def _found(self, live: Live, audience: Audience) -> Place:
-        shown_to = setting(audience, body=audience)
-        place = found(live, f"hidden-{audience}", "public", shown_to, mutability=(SETTING,))
-        targets = (Parts(ids.format_digest(place.leaf_hash), ("body",)),)
-        body = msgspec.json.encode(Redact(targets, ("auditor",)))
-        place.ledger.append_as_operator("redaction/1", body)
-        return place
-
-    def close(self) -> None:
-        for http in self.readers.values():
-            http.close()
+def found_redacted(live: Live, audience: Audience) -> Place:
+    shown_to = setting(audience, body=audience)
+    place = found(live, f"hidden-{audience}", "public", shown_to, mutability=(SETTING,))
+    targets = (Parts(ids.format_digest(place.leaf_hash), ("body",)),)
+    body = msgspec.json.encode(Redact(targets, ("auditor",)))
+    place.ledger.append_as_operator("redaction/1", body)
+    return place
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedactedHouse]:
+) -> Iterator[House]:
     """Give one service on each kind of database, for every cell of the matrix."""
-    folder = tmp_path_factory.mktemp("redacted")
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql_server")
-        url = server.url(server.create_database())
-    with running(Settings(data=folder / "data", database=SecretStr(url))) as live:
-        made = RedactedHouse(live)
-        yield made
-        made.close()
+    with living(request, tmp_path_factory) as live, readers_of(live) as readers:
+        yield House(live, readers, {each: found_redacted(live, each) for each in AUDIENCES})
 
 
 # --- surfaces: each says whether the part is to be seen, or found, there -----------
-
-Surface = Callable[[httpx.Client, Place], bool]
 
 
 def in_entry(http: httpx.Client, place: Place) -> bool:
@@ -152,21 +129,21 @@ SURFACES: dict[str, Surface] = {
 }
 
 
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize("audience", AUDIENCES)
 def test_a_redacted_part_is_seen_by_the_named_roles_of_its_audience_and_nobody_else(
-    house: RedactedHouse, audience: Audience, surface: str, reader: str
+    house: House, audience: Audience, surface: str
 ) -> None:
-    expected = reader in SEES[audience] & SEES_REDACTED
-    assert SURFACES[surface](house.readers[reader], house.places[audience]) == expected
+    seen = house.who_sees(SURFACES[surface], house.places[audience])
+    assert seen == SEES[audience] & SEES_REDACTED
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("path", [f"entries/{INDEX}", f"entries/{INDEX}/receipt"])
 @pytest.mark.parametrize("audience", AUDIENCES)
 def test_the_entry_and_its_receipt_are_seen_as_before(
-    house: RedactedHouse, audience: Audience, reader: str
+    house: House, audience: Audience, path: str
 ) -> None:
-    http, place = house.readers[reader], house.places[audience]
-    for path in (f"entries/{INDEX}", f"entries/{INDEX}/receipt"):
-        assert is_found(read(http, place, path)) == (reader in SEES[audience])
+    def shown(http: httpx.Client, place: Place) -> bool:
+        return is_found(read(http, place, path))
+
+    assert house.who_sees(shown, house.places[audience]) == SEES[audience]

@@ -10,108 +10,43 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Iterator
 
 import httpx
 import msgspec
 import pytest
-from pydantic import SecretStr
 
 from api.routes import stream
-from api.settings import Settings
 from ledger_core import ids
 from ledger_core.formats.submission import Submission, format_submission
-from ledger_core.ledger import Ledger
 from ledger_core.merkle.tiles import parse_bundle
-from ledger_core.records.rules import Audience, AudienceSetting, MemberRule
+from ledger_core.records.rules import Audience
 from ledger_core.records.types.charter import (
-    Founding,
-    FoundingKey,
-    FoundingMember,
     Kind,
     Parent,
 )
-from tests.api.live import ROUTE, Live, problem, running
+from tests.api.audiences import (
+    ACTION,
+    AUDIENCES,
+    BODY_BYTES,
+    INDEX,
+    MEMBERS,
+    PARTIES,
+    READERS,
+    SEES,
+    House,
+    Place,
+    Surface,
+    found,
+    is_found,
+    living,
+    read,
+    readers_of,
+    setting,
+)
+from tests.api.live import ROUTE, Live, problem
 from tests.api.live import Author as LiveAuthor
-from tests.support.assemblies import make_policy
 from tests.support.ledgers import Author, appended
-
-AUDIENCES: tuple[Audience, ...] = get_args(Audience)
-ACTION = "agent.action/1"
-BODY: dict[str, str] = {"action": "pay", "status": "succeeded", "session_id": "s1"}
-BODY_BYTES = msgspec.json.encode(BODY)
-MEMBERS = {"acme": (), "birch": (), "cobalt": ("auditor",), "delta": ()}
-PARTIES = {"auditor": "cobalt", "member": "delta", "party": "birch", "author": "acme"}
-READERS = ("nobody", "stranger", "insider", *PARTIES, "operator")
-SEES: dict[Audience, set[str]] = {
-    "public": set(READERS),
-    "members": {"insider", *PARTIES, "operator"},
-    "roles": {"auditor", "operator"},
-    "parties": {"party", "author", "operator"},
-    "operator": {"operator"},
-}
-INDEX = 1
-
-
-@dataclass
-class Place:
-    """A ledger, and what is hidden or shown in it."""
-
-    ledger: Ledger
-    leaf_hash: bytes
-    leaf: bytes
-    record_id: str
-
-
-def found(live: Live, name: str, kind: Kind, *settings: AudienceSetting, **more: Any) -> Place:
-    """Found a ledger with one record of acme that names birch."""
-    origin = f"ledgergrid.example/{name}"
-    acme, delta = Author(origin), Author(origin)
-    policies = [make_policy(ACTION, rule=MemberRule("delta"), ttl_s=86_400)]
-    if kind == "consortium":
-        policies.append(make_policy("member/1", "policy/1", rule=MemberRule("delta")))
-    founding = Founding(
-        members=tuple(FoundingMember(member, roles) for member, roles in MEMBERS.items()),
-        keys=(
-            FoundingKey(acme.name, ("agent",), "acme"),
-            FoundingKey(delta.name, ("agent",), "delta"),
-        ),
-        policies=tuple(policies),
-        audiences=settings,
-        **more,
-    )
-    ledger = live.service.ledgers.create(name, kind=kind, origin=origin, founding=founding)
-    sealed = acme.seal(ACTION, {"body": BODY_BYTES}, parties=["birch"])
-    done = appended(ledger.append([sealed])[0])
-    assert done.index == INDEX
-    ledger.append_as_operator("key/1", Author(origin).registration())
-    return Place(ledger, done.leaf_hash, ledger.entry(INDEX).leaf, done.record_id)
-
-
-def setting(audience: Audience, **parts: Audience) -> AudienceSetting:
-    roles = ("auditor",) if "roles" in (audience, *parts.values()) else ()
-    return AudienceSetting(type=ACTION, entry=audience, parts=parts, roles=roles)
-
-
-class House:
-    """A running service with a public ledger for each audience, and a token for each reader."""
-
-    def __init__(self, live: Live) -> None:
-        self.live = live
-        self.places = {
-            audience: found(live, f"to-{audience}", "public", setting(audience, body=audience))
-            for audience in AUDIENCES
-        }
-        tokens = {name: live.token("reader", party=party) for name, party in PARTIES.items()}
-        tokens |= {"stranger": live.token("reader", party="elsewhere")}
-        tokens |= {"insider": live.tokens["reader"], "operator": live.tokens["admin"]}
-        self.readers = {name: live.http(token=tokens.get(name)) for name in READERS}
-
-    def close(self) -> None:
-        for http in self.readers.values():
-            http.close()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -119,36 +54,15 @@ def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     """Give one service on each kind of database, for every cell of the matrix."""
-    folder = tmp_path_factory.mktemp("house")
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql_server")
-        url = server.url(server.create_database())
-    with running(Settings(data=folder / "data", database=SecretStr(url))) as live:
-        made = House(live)
-        yield made
-        made.close()
+    with living(request, tmp_path_factory) as live, readers_of(live) as readers:
+        places = {
+            audience: found(live, f"to-{audience}", "public", setting(audience, body=audience))
+            for audience in AUDIENCES
+        }
+        yield House(live, readers, places)
 
 
 # --- surfaces: each says whether the entry is to be seen there ---------------------
-
-Surface = Callable[[httpx.Client, Place], bool]
-
-
-def read(http: httpx.Client, place: Place, path: str, **query: object) -> httpx.Response:
-    return http.get(f"{ROUTE}/{place.ledger.name}/{path}", params=httpx.QueryParams(_text(query)))
-
-
-def _text(query: dict[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in query.items()}
-
-
-def is_found(answer: httpx.Response) -> bool:
-    """Say whether something was there; what is hidden is 404 and nothing else."""
-    if answer.status_code == 200:
-        return True
-    assert problem(answer) == (404, "not-found")
-    return False
 
 
 def listed(**query: object) -> Surface:
@@ -234,28 +148,25 @@ SURFACES: dict[str, Surface] = {
 }
 
 
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize("audience", AUDIENCES)
 def test_an_entry_is_seen_by_its_audience_and_nobody_else(
-    house: House, audience: Audience, surface: str, reader: str
+    house: House, audience: Audience, surface: str
 ) -> None:
-    expected = reader in SEES[audience]
-    if surface == "archive" and reader == "nobody":
-        expected = False
-    assert SURFACES[surface](house.readers[reader], house.places[audience]) == expected
+    expected = SEES[audience] - ({"nobody"} if surface == "archive" else set())
+    assert house.who_sees(SURFACES[surface], house.places[audience]) == expected
 
 
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("audience", AUDIENCES)
 def test_hash_tiles_and_checkpoints_are_for_all_who_see_the_ledger(
-    house: House, audience: Audience, reader: str
+    house: House, audience: Audience
 ) -> None:
-    http, place = house.readers[reader], house.places[audience]
-    tile = http.get(f"/log/{place.ledger.name}/tile/0/000.p/3")
-    assert place.leaf_hash in tile.content
-    assert http.get(f"/log/{place.ledger.name}/checkpoint").status_code == 200
-    assert http.get(f"/log/{place.ledger.name}/tile/entries/000.p/1").status_code == 200
+    place = house.places[audience]
+    log = f"/log/{place.ledger.name}"
+    for reader, http in house.readers.items():
+        assert place.leaf_hash in http.get(f"{log}/tile/0/000.p/3").content, reader
+        assert http.get(f"{log}/checkpoint").status_code == 200, reader
+        assert http.get(f"{log}/tile/entries/000.p/1").status_code == 200, reader
 
 
 # --- ledgers of the other kinds ----------------------------------------------------

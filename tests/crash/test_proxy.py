@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -152,26 +153,50 @@ def content(proxied: Proxied, action_id: str) -> str:
     return said
 
 
-@pytest.mark.parametrize(
-    ("point", "status"),
-    [
-        ("sequencer.locked", None),
-        ("sequencer.entries-stored", None),
-        ("sequencer.allowances-stored", None),
-        ("sequencer.before-commit", None),
-        ("sequencer.after-commit", "started"),
-        ("proxy.started", "started"),
-        ("proxy.answered", "started"),
-        ("proxy.relayed", "started"),
-        ("sequencer.locked:2", "started"),
-        ("sequencer.entries-stored:2", "started"),
-        ("sequencer.before-commit:2", "started"),
-        ("sequencer.after-commit:2", "done"),
-        ("proxy.ended", "done"),
-    ],
+STATUSES = {
+    "sequencer.locked": None,
+    "sequencer.entries-stored": None,
+    "sequencer.allowances-stored": None,
+    "sequencer.before-commit": None,
+    "sequencer.after-commit": "started",
+    "proxy.started": "started",
+    "proxy.answered": "started",
+    "proxy.relayed": "started",
+    "sequencer.locked:2": "started",
+    "sequencer.entries-stored:2": "started",
+    "sequencer.before-commit:2": "started",
+    "sequencer.after-commit:2": "done",
+    "proxy.ended": "done",
+}
+"""What becomes of a call that is cut off at a point."""
+CAMPAIGN = pytest.mark.campaign
+ON_BOTH = {
+    "sequencer.entries-stored",
+    "sequencer.allowances-stored",
+    "sequencer.before-commit",
+    "sequencer.after-commit",
+    "proxy.answered",
+    "sequencer.before-commit:2",
+    "sequencer.after-commit:2",
+}
+"""Where the database matters: in its transaction, and behind it."""
+ON_SQLITE = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=CAMPAIGN)],
+    indirect=True,
 )
+"""What does not depend on the database: on PostgreSQL the campaign shows it."""
+
+
+CUTS = [
+    pytest.param(kind, point, marks=() if kind == "sqlite" or point in ON_BOTH else CAMPAIGN)
+    for kind, point in product(("sqlite", "postgresql"), STATUSES)
+]
+
+
+@pytest.mark.parametrize(("database_url", "point"), CUTS, indirect=["database_url"])
 def test_a_call_cut_off_at_any_step_is_done_or_started_or_was_never_sent(
-    place: Place, tmp_path: Path, point: str, status: str | None
+    place: Place, tmp_path: Path, point: str
 ) -> None:
     before = len(place.upstream.posts)
     with place.serving(point) as service:
@@ -183,9 +208,10 @@ def test_a_call_cut_off_at_any_step_is_done_or_started_or_was_never_sent(
     with place.restarted() as proxied:
         # It goes on as if nothing had been.
         assert call(proxied.address, "again") == TEXT + STOP + DONE
-        assert check(proxied, tmp_path, {"before", "again"}).get("cut off") == status
+        assert check(proxied, tmp_path, {"before", "again"}).get("cut off") == STATUSES[point]
 
 
+@ON_SQLITE
 def test_a_kill_while_the_upstream_reads_leaves_a_start(place: Place, tmp_path: Path) -> None:
     """The upstream itself kills the service: it has the request then, whatever comes."""
     with place.serving() as service:
@@ -201,6 +227,7 @@ def test_a_kill_while_the_upstream_reads_leaves_a_start(place: Place, tmp_path: 
         assert check(proxied, tmp_path, {"before"})["seen"] == "started"
 
 
+@ON_SQLITE
 def test_a_kill_behind_the_first_byte_leaves_a_start(place: Place, tmp_path: Path) -> None:
     place.upstream.answer = lambda seen: [HEAD, PIECES[0], 30.0]
     with place.serving() as service:
@@ -282,7 +309,7 @@ def waiting(place: Place) -> list[Path]:
     return list((place.folder / "data" / "outbox").glob("*/*.item"))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=CAMPAIGN)])
 def test_a_kill_at_any_moment_of_many_calls_loses_none_that_the_upstream_saw(
     place: Place, tmp_path: Path, seed: int
 ) -> None:

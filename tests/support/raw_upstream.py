@@ -152,10 +152,11 @@ def raw_upstream() -> Iterator[RawUpstream]:
         started.set()
         await stopping.wait()
         server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in others:
-            each.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # A task that has not begun would not close its connection.
+            for each in others:
+                each.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     def work() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

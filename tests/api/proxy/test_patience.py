@@ -21,8 +21,8 @@ USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":30}
 DONE = b"data: [DONE]\n\n"
 WORDS = 30
 SHORT_S = 0.5
-SLOW_S = 2.0
-"""A machine that is busy may itself keep silent for half a second."""
+SLOW_S = 3.0
+"""A machine that is busy may itself keep silent for a second or two."""
 
 
 def test_a_stream_that_outlasts_every_timeout_goes_on_as_long_as_bytes_come(
