@@ -24,7 +24,8 @@ _LEDGER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[!-*,-~]+")
 # 43 digits hold 258 bits: the last two mean nothing, and must be zero.
 _DIGEST = re.compile(r"sha256:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
-_URLSAFE = bytes.maketrans(b"-_", b"+/")
+_URLSAFE, _STANDARD = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+"""What makes the one alphabet of the other; named by what they take."""
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _EPOCH = re.compile(r"(.+)/epoch/([1-9][0-9]{0,3})")
 
@@ -72,7 +73,7 @@ def decode_base64(text: str, length: int | None = None) -> bytes:
 
 def encode_base64url(raw: bytes) -> str:
     """Encode without padding (RFC 4648 section 5)."""
-    return encode_base64(raw).rstrip("=").replace("+", "-").replace("/", "_")
+    return binascii.b2a_base64(raw, newline=False).translate(_STANDARD).rstrip(b"=").decode("ascii")
 
 
 def decode_base64url(text: str, length: int) -> bytes:

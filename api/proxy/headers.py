@@ -98,7 +98,9 @@ def sort_request(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Sorted:
     UTF-8, which could not go on as it is.
     """
     found = Sorted([], Identity(), {})
-    dropped = _OF_THE_REQUEST | _named_by_connection(headers)
+    dropped = _OF_THE_REQUEST
+    if named := _named_by_connection(headers):
+        dropped = dropped | named
     claude_code: str | None = None
     for name, value in headers:
         if name == _CLAUDE_CODE:
@@ -107,8 +109,7 @@ def sort_request(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Sorted:
             _take(found.identity, name.split(b"-", 2)[2], value, secrets)
         else:
             found.named.setdefault(name, value)
-            is_secret = (secrets or _TOKEN in value) and is_ours(value, secrets)
-            if name not in dropped and not is_secret:
+            if name not in dropped and not is_ours(value, secrets):
                 found.onward.append((name.decode("latin-1"), _decode(name, value)))
     if found.identity.session_id is None:
         found.identity.session_id = claude_code
@@ -159,7 +160,7 @@ def _decode(name: bytes, value: bytes) -> str:
 
 def is_ours(value: bytes, secrets: tuple[bytes, ...]) -> bool:
     """Say whether a credential of ours stands in a value; four letters in another's are none."""
-    if any(secret in value for secret in secrets):
+    if secrets and any(secret in value for secret in secrets):
         return True
     return _TOKEN in value and _A_TOKEN.search(value) is not None
 

@@ -107,6 +107,7 @@ class Recording:
         self._scribe = scribe
         self._request = request
         self._asked = Asked()
+        self._said: dict[str, Any] = {}
         self._drawn = Drawn((), (), ())
         self._reserved = 0
         self._place: Place | None = None
@@ -185,10 +186,11 @@ class Recording:
         if not request.reads_back:
             self._draw(in_force, asked, user_id)
         self._ask_for_usage(asked)
+        self._said = self._identity(user_id)
         kept = self._keep_request()
         stored, media_type = self._frame(kept.body, user_id)
         start = LlmStart(
-            **self._identity(user_id),
+            **self._said,
             request_bytes=len(request.body),
             request_sha256=sha256(request.body).hexdigest(),
             reserved_microusd=self._reserved,
@@ -237,6 +239,7 @@ class Recording:
         return body, request.media_type
 
     def _identity(self, user_id: str | None) -> dict[str, Any]:
+        """Return what start and end both say: which call this is, and who asks for what."""
         request, asked, identity = self._request, self._asked, self._request.identity
         return {
             "action_id": request.action_id,
@@ -341,11 +344,13 @@ class Recording:
         kept = Kept(None, outcome.encoding, 0)
         if copy is not None and copy.is_whole and self.keeps_content:
             kept = desk.keep(copy.body(), outcome.media_type, outcome.encoding)
-        identity = self._identity(request.identity.user_id or self._asked.user_id)
+        said = self._said
         if self._warning is not None:
-            identity["tags"] = {**request.identity.tags, "ledgergrid-warning": self._warning}
+            tags = {**request.identity.tags, "ledgergrid-warning": self._warning}
+            said = {**said, "tags": tags}
         call = LlmCall2(
-            **identity,
+            **said,
+            **_of_answer(answered, cost.usage or Usage()),
             ended=outcome.ended,
             status_code=outcome.status,
             latency_ms=request.passed_ms(),
@@ -355,8 +360,8 @@ class Recording:
             price_source=cost.source,
             price_model=cost.model,
             request_id=outcome.request_id,
-            error_type=outcome.error_type,
-            error_detail=outcome.error_detail,
+            error_type=outcome.error_type or answered.error_type,
+            error_detail=self._keep_error(outcome, answered),
             response_bytes=None if copy is None else copy.size,
             response_sha256=None if copy is None else copy.sha256(),
             response_media_type=outcome.media_type or None,
@@ -364,15 +369,13 @@ class Recording:
             level=desk.settings.capture_level,
             redactions=kept.redactions,
         )
-        call = _with_answer(call, answered, cost.usage or Usage(), outcome)
-        call = msgspec.structs.replace(call, error_detail=self._keep_error(call, outcome))
         draws = self._drawn.settled((cost.microusd or 0) - self._reserved)
         return _End(call, kept.body, draws, answered)
 
-    def _keep_error(self, call: LlmCall2, outcome: Outcome) -> str | None:
+    def _keep_error(self, outcome: Outcome, answered: Answered) -> str | None:
         """Return what is stored of what went wrong; a provider's words may quote the prompt."""
         if self.keeps_content:
-            return self._desk.keep_text(call.error_detail)
+            return self._desk.keep_text(outcome.error_detail or answered.error_detail)
         return outcome.error_detail and outcome.error_detail.partition(":")[0]
 
     def _read_answer(self, outcome: Outcome, copy: Copy | None) -> Answered:
@@ -402,27 +405,24 @@ class Recording:
         return found
 
 
-def _with_answer(call: LlmCall2, answered: Answered, usage: Usage, outcome: Outcome) -> LlmCall2:
-    """Fill in what was read out of an answer."""
+def _of_answer(answered: Answered, usage: Usage) -> dict[str, Any]:
+    """Return what was read out of an answer."""
     tools = dict.fromkeys(tool.name for tool in answered.tool_calls if tool.name is not None)
-    return msgspec.structs.replace(
-        call,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        tokens_cached=usage.tokens_cached,
-        tokens_cache_write=usage.tokens_cache_write,
-        tokens_reasoning=usage.tokens_reasoning,
-        tokens_audio=usage.tokens_audio,
-        stop_reason=answered.stop_reason,
-        response_id=answered.response_id,
-        response_model=answered.model,
-        service_tier=answered.service_tier,
-        error_type=outcome.error_type or answered.error_type,
-        error_detail=outcome.error_detail or answered.error_detail,
-        choices=len(answered.choices),
-        tool_names=tuple(tools),
-        parse_error=answered.parse_error,
-    )
+    return {
+        "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
+        "tokens_cached": usage.tokens_cached,
+        "tokens_cache_write": usage.tokens_cache_write,
+        "tokens_reasoning": usage.tokens_reasoning,
+        "tokens_audio": usage.tokens_audio,
+        "stop_reason": answered.stop_reason,
+        "response_id": answered.response_id,
+        "response_model": answered.model,
+        "service_tier": answered.service_tier,
+        "choices": len(answered.choices),
+        "tool_names": tuple(tools),
+        "parse_error": answered.parse_error,
+    }
 
 
 def _text(value: bytes | None) -> str | None:

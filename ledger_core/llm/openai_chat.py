@@ -88,11 +88,9 @@ def read_usage(usage: Any) -> Usage | None:
 
 def read_answer(body: Object) -> Answered:
     """Read an answer's JSON."""
-    choices = tuple(
-        _choice(each, place)
-        for place, each in enumerate(objects(body.get("choices"))[: limits.LLM_CHOICES])
-    )
-    messages = [obj(each.get("message")) for each in objects(body.get("choices"))]
+    told = objects(body.get("choices"))
+    choices = tuple(_choice(each, place) for place, each in enumerate(told[: limits.LLM_CHOICES]))
+    messages = [obj(each.get("message")) for each in told]
     error_type, error_detail = failure(body)
     return join_choices(
         Answered(
