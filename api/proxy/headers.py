@@ -40,6 +40,10 @@ _KEPT_BY_CONNECTION = frozenset({b"content-length", b"content-type", b"content-e
 _OURS = (b"x-ledgergrid-", b"x-agentledger-", b"x-agenticledger-")
 _CLAUDE_CODE = b"x-claude-code-session-id"
 _TOKEN = b"lgt_"
+_LONG = 16
+_CREDENTIALS = frozenset(
+    (b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization")
+)
 _A_TOKEN = re.compile(rb"(?<![A-Za-z0-9_-])lgt_[A-Za-z0-9_-]")
 _CREDENTIAL = b"key"
 _API_KEY = b"api-key"
@@ -109,7 +113,8 @@ def sort_request(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Sorted:
             _take(found.identity, name.split(b"-", 2)[2], value, secrets)
         else:
             found.named.setdefault(name, value)
-            if name not in dropped and not is_ours(value, secrets):
+            is_credential = name in _CREDENTIALS
+            if name not in dropped and not is_ours(value, secrets, is_credential=is_credential):
                 found.onward.append((name.decode("latin-1"), _decode(name, value)))
     if found.identity.session_id is None:
         found.identity.session_id = claude_code
@@ -158,9 +163,14 @@ def _decode(name: bytes, value: bytes) -> str:
         raise MalformedError(f"header {name.decode('latin-1')[:80]} is no UTF-8") from None
 
 
-def is_ours(value: bytes, secrets: tuple[bytes, ...]) -> bool:
-    """Say whether a credential of ours stands in a value; four letters in another's are none."""
-    if secrets and any(secret in value for secret in secrets):
+def is_ours(value: bytes, secrets: tuple[bytes, ...], *, is_credential: bool = False) -> bool:
+    """Say whether a credential of ours stands in a value; four letters in another's are none.
+
+    Nor is a short secret, a word, where no credential is meant to stand.
+    """
+    if secrets and any(
+        secret in value and (is_credential or len(secret) >= _LONG) for secret in secrets
+    ):
         return True
     return _TOKEN in value and _A_TOKEN.search(value) is not None
 

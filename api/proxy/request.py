@@ -112,7 +112,7 @@ def _wire_of(path: str) -> Wire:
 def _check_address(path: str, query: bytes, secrets: tuple[bytes, ...]) -> None:
     if len(query) > QUERY_CHARS:
         raise MalformedError(f"query is longer than {QUERY_CHARS} characters")
-    if is_ours(path.encode(), secrets) or is_ours(query, secrets):
+    if is_ours(path.encode(), secrets) or is_ours(query, secrets, is_credential=True):
         raise MalformedError("address holds a credential of ours, which belongs into a header")
     if not query.isascii() or b"\x00" in query:
         raise MalformedError("query holds characters that belong escaped")

@@ -204,6 +204,16 @@ def test_a_token_of_ours_reaches_no_provider_whatever_carries_it(proxied: Proxie
     assert b"eyJxlgt_" in proxied.upstream.seen[-1].head
 
 
+def test_a_key_that_is_a_word_is_one_only_where_keys_stand(proxying_with: Proxying) -> None:
+    with proxying_with(api_key="test") as proxied:
+        ours = ("x-ledgergrid-api-key", "test")
+        named = [ours, ("user-agent", "pytest"), ("x-ledgergrid-session-id", "test-1")]
+        assert ask(proxied, "/v1/tests", headers=named).status == 200
+        assert ask(proxied, headers=[ours, ("authorization", "Bearer test")]).status == 200
+        assert [each.values(b"user-agent") for each in proxied.upstream.seen] == [[b"pytest"], []]
+        assert proxied.upstream.seen[1].values(b"authorization") == []
+
+
 def test_of_level_metadata_nothing_is_kept_of_what_a_provider_says(proxying_with: Proxying) -> None:
     with proxying_with(capture_level="metadata") as proxied:
         error = b'{"error":{"type":"invalid_request","message":"cannot do: my secret prompt"}}'
