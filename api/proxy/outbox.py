@@ -50,7 +50,7 @@ from ledgergrid.files import make_folder, read_bounded, sweep, write_durably
 
 log = structlog.get_logger("ledgergrid")
 
-_ITEM, _LOCK = ".item", "lock"
+_ITEM, _LOCK, _MAKING = ".item", "lock", "."
 _ITEM_BYTES = limits.PAYLOAD_PART_BYTES + 1024 * 1024
 _AGAIN_S = 1.0
 _LATER = (StorageError, ReadOnlyError, BusyError, IntegrityError)
@@ -110,10 +110,12 @@ class Outbox:
     def _claim(self) -> Path:
         """Return this process's folder, made and locked at the first need."""
         if self._own is None:
-            own = make_folder(self._all / ids.new_record_id())
-            self._descriptor = os.open(own / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            name = ids.new_record_id()
+            # Under a name that nobody takes over until it is locked.
+            making = make_folder(self._all / f"{_MAKING}{name}")
+            self._descriptor = os.open(making / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._own = own
+            self._own = making.rename(self._all / name)
         return self._own
 
     def items(self) -> list[Path]:
@@ -128,7 +130,8 @@ class Outbox:
         if not self._all.exists():
             return
         for folder in self._all.iterdir():
-            if folder == self._own or not (folder / _LOCK).exists():
+            is_made = not folder.name.startswith(_MAKING)
+            if folder == self._own or not is_made or not (folder / _LOCK).exists():
                 continue
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
             try:

@@ -34,6 +34,8 @@ _PART_HEAD_BYTES = 4_096
 _PATH_MODEL = re.compile(r"/(?:deployments|engines|models)/([^/:]+)[/:]", re.IGNORECASE)
 _MODEL_KEY = re.compile(rb'"model"\s*:', re.IGNORECASE)
 _MODEL_VALUE = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){0,500})', re.IGNORECASE)
+_FALLBACKS = frozenset({"models", "fallback", "fallbacks", "fallback_model", "fallback_models"})
+_FALLBACK = re.compile(rb'"(?:models|fallbacks?|fallback_models?)"\s*:', re.IGNORECASE)
 _PLAIN_CHARACTER = re.compile(
     rb"\\u00(2[d-f]|3[0-9a]|4[0-9a-f]|5[0-9abd-f]|6[0-9a-f]|7[0-9a-e])", re.IGNORECASE
 )
@@ -79,8 +81,9 @@ class Rules:
         self.check_lists(request.wire, model, providers)
         # What a path names goes before what a body does, or behind it: both must be allowed.
         named = _of_path(request.path)
-        if (limits.allow_models or limits.deny_models) and request.wire == "other":
-            named += _within(request.body, request.encoding)
+        if limits.allow_models or limits.deny_models:
+            find = _within if request.wire == "other" else _behind
+            named += find(request.body, request.encoding)
         for each in named:
             if each != model:
                 self.check_lists(request.wire, each, providers)
@@ -121,7 +124,7 @@ def _check(
     denied: tuple[re.Pattern[str], ...],
 ) -> None:
     what = reason.partition("_")[0]
-    lowered = [name.lower() for name in names]
+    lowered = [name.lower().strip() for name in names]
     for name in lowered:
         if any(glob.match(name) for glob in denied):
             raise Refusal(reason, f"{what} {name[:200]} is denied", 403)
@@ -170,6 +173,28 @@ def _within(body: bytes, encoding: str) -> list[str]:
     with suppress(MalformedError):  # A form, whose files are lines; check_clear() looked at it.
         named += _models_of(loading.load(plain))
     return list(dict.fromkeys(named))
+
+
+def _behind(body: bytes, encoding: str) -> list[str]:
+    """Return the models that a request names to fall back on, as gateways take them."""
+    plain = _decoded(body, encoding)
+    if not (_FALLBACK.search(plain) or _ESCAPED_LETTER.search(plain)):
+        return []
+    try:
+        asked = loading.load_object(plain)
+    except MalformedError:
+        return []  # check_clear() lets no such request through.
+    found = [each for name, each in asked.items() if name.lower() in _FALLBACKS]
+    return [name for each in found for name in _texts(each)]
+
+
+def _texts(value: object) -> list[str]:
+    """Return the texts of a list; of an object in it the model, or all that it holds."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = [value["model"]] if "model" in value else list(value.values())
+    return [text for each in value for text in _texts(each)] if isinstance(value, list) else []
 
 
 def _models_of(value: object) -> list[str]:

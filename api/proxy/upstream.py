@@ -116,7 +116,7 @@ class Upstream:
 
     def _open(self) -> aiohttp.ClientSession:
         settings = self._settings
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -132,6 +132,9 @@ class Upstream:
                 sock_read=settings.upstream_silence_s,
             ),
         )
+        # It would send GET, PUT and DELETE again where a kept connection breaks.
+        session._retry_connection = False
+        return session
 
     async def close(self) -> None:
         if self._session is not None:

@@ -153,12 +153,48 @@ def test_no_batch_hides_a_denied_model(proxying_with: Proxying, rule: dict[str, 
         assert proxied.upstream.seen == []
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"models": ["ok", "bad"]},
+        {"Models": ["bad"]},
+        {"fallbacks": ["bad"]},
+        {"fallbacks": [{"model": "bad", "x": 1}]},
+        {"fallback_models": {"ok": ["bad"]}},
+        {"model": "bad "},
+    ],
+)
+@pytest.mark.parametrize("rule", [{"allow_models": "ok"}, {"deny_models": "bad"}])
+def test_no_model_to_fall_back_on_is_a_denied_one(
+    proxying_with: Proxying, rule: dict[str, str], more: dict[str, Any]
+) -> None:
+    with proxying_with(**rule) as proxied:
+        assert ask(proxied, **{"model": "ok", **more}).status == 403
+        assert proxied.upstream.seen == []
+        said = [{"role": "user", "content": '{"models":["bad"]}'}]
+        assert ask(proxied, model="ok", messages=said, fallbacks=["OK"]).status == 200
+
+
 def test_a_batch_has_no_price(proxying_with: Proxying) -> None:
     with proxying_with(refuse_unpriced=True) as proxied:
         for path in ("/v1/messages/batches", "/v1/batches", "/v1/batches/"):
             raw = request(proxied.address, path, json.dumps(BATCH).encode(), headers=[JSON])
             assert exchange(proxied.address, raw).status == 403
         assert proxied.upstream.seen == []
+
+
+# --- sent once ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "GET"])
+def test_nothing_is_sent_twice_where_a_kept_connection_breaks(
+    proxied: Proxied, method: str
+) -> None:
+    raw = request(proxied.address, "/v1/files/f/content", method=method)
+    assert exchange(proxied.address, raw).status == 200
+    proxied.upstream.answer = lambda seen: [BREAK]
+    assert exchange(proxied.address, raw).status == 502
+    assert len(proxied.upstream.seen) == 2
 
 
 # --- secrets --------------------------------------------------------------------------

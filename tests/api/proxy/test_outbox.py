@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,24 @@ def test_what_a_dead_process_left_is_taken_over_and_what_a_live_one_has_is_not(
     assert mine.items() == []
     live.close()
     mine.close()
+
+
+def test_nobody_takes_over_a_folder_that_is_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = Outbox(tmp_path, 10_000), Outbox(tmp_path, 10_000)
+    lock = fcntl.flock
+
+    def lock_late(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        other.items()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    mine.put(an_item())
+    assert len(mine.items()) == 1
+    mine.close()
+    other.close()
 
 
 def test_an_outbox_is_bounded_in_bytes_and_settling_makes_room(tmp_path: Path) -> None:
