@@ -40,6 +40,7 @@ _KEPT_BY_CONNECTION = frozenset({b"content-length", b"content-type", b"content-e
 _OURS = (b"x-ledgergrid-", b"x-agentledger-", b"x-agenticledger-")
 _CLAUDE_CODE = b"x-claude-code-session-id"
 _TOKEN = b"lgt_"
+_CODING = b"content-encoding"
 _LONG = 16
 _CREDENTIALS = frozenset(
     (b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization")
@@ -112,7 +113,8 @@ def sort_request(headers: Headers, secrets: tuple[bytes, ...] = ()) -> Sorted:
         elif name.startswith(_OURS):
             _take(found.identity, name.split(b"-", 2)[2], value, secrets)
         else:
-            found.named.setdefault(name, value)
+            if found.named.setdefault(name, value) is not value and name == _CODING:
+                found.named[name] += b", " + value  # One list, however many headers it is cut into.
             is_credential = name in _CREDENTIALS
             if name not in dropped and not is_ours(value, secrets, is_credential=is_credential):
                 found.onward.append((name.decode("latin-1"), _decode(name, value)))

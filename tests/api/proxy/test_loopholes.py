@@ -153,6 +153,17 @@ def test_no_batch_hides_a_denied_model(proxying_with: Proxying, rule: dict[str, 
         assert proxied.upstream.seen == []
 
 
+def test_no_second_coding_hides_what_is_asked(proxying_with: Proxying) -> None:
+    with proxying_with(budget_daily="0.01", deny_models="bad") as proxied:
+        packed = brotli.compress(json.dumps(ASKED).encode())
+        twice = [JSON, ("content-encoding", "identity"), ("content-encoding", "br")]
+        raw = request(proxied.address, CHAT, packed, headers=twice)
+        assert exchange(proxied.address, raw).status == 200
+        assert proxied.upstream.seen[0].values(b"content-encoding") == [b"identity", b"br"]
+        start = proxied.starts()[0].told
+        assert (start["model_id"], start["reserved_microusd"]) == ("gpt-4o", MOST)
+
+
 @pytest.mark.parametrize(
     "more",
     [
