@@ -10,18 +10,13 @@ sessions. Prints one line of JSON.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
-import re
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
-import uvloop
-
+from tests.bench import clients
 from tests.bench.figures import percentile
 
 PATH: Final = "/v1/chat/completions"
@@ -32,10 +27,6 @@ _WORDS: Final = tuple(
     for noun in ("pallet", "truck", "train", "dock", "invoice", "carrier", "route", "price")
     for end in ("", "s", "-side", " 7")
 )
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
-_LAST_CHUNK = b"0\r\n\r\n"
-_EXCERPT_CHARS: Final = 300
 
 
 def sentence(number: int, words: int) -> str:
@@ -76,127 +67,21 @@ def requests(kind: str, run: str) -> Iterator[bytes]:
         yield request(body, f"{run}-{number // CALLS_PER_SESSION}")
 
 
-@dataclass
-class Run:
-    """One run's work and what came of it."""
-
-    requests: Iterator[bytes]
-    deadline: float = 0.0
-    latencies_s: list[float] = field(default_factory=list)
-    firsts_s: list[float] = field(default_factory=list)
-    errors: int = 0
-    first_error: str = ""
-    sent_bytes: int = 0
-
-    def next_request(self) -> bytes | None:
-        if time.perf_counter() >= self.deadline:
-            return None
-        return next(self.requests, None)
-
-    def take(self, answer: bytes, first_s: float, took_s: float) -> None:
-        self.latencies_s.append(took_s)
-        self.firsts_s.append(first_s)
-        if answer[9:12] != b"200":
-            self.errors += 1
-            self.first_error = self.first_error or answer[:_EXCERPT_CHARS].decode("latin-1")
-
-
-class Client(asyncio.Protocol):
-    """One keep-alive connection with one call under way."""
-
-    def __init__(self, run: Run, done: asyncio.Future[None]) -> None:
-        self._run, self._done = run, done
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._body_at = 0
-        self._length: int | None = None
-        self._sent_at = self._first_s = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def go_on(self) -> None:
-        """Send the next request, or end."""
-        assert self._transport is not None
-        request = self._run.next_request()
-        if request is None:
-            self._done.set_result(None)
-            return
-        self._run.sent_bytes += len(request)
-        self._sent_at = time.perf_counter()
-        self._transport.write(request)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if not self._body_at:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            self._body_at = end + 4
-            found = _LENGTH.search(self._buffer, 0, end + 2)
-            chunked = _CHUNKED.search(self._buffer, 0, end + 2)
-            self._length = None if chunked or not found else int(found[1])
-        if len(self._buffer) > self._body_at and not self._first_s:
-            self._first_s = time.perf_counter() - self._sent_at
-        if self._is_whole():
-            took_s = time.perf_counter() - self._sent_at
-            self._run.take(bytes(self._buffer), self._first_s or took_s, took_s)
-            self._buffer.clear()
-            self._body_at, self._first_s = 0, 0.0
-            self.go_on()
-
-    def _is_whole(self) -> bool:
-        if self._length is None:
-            return self._buffer.endswith(_LAST_CHUNK)
-        return len(self._buffer) >= self._body_at + self._length
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(exc or ConnectionError("the proxy closed the connection"))
-
-
-async def drive(port: int, run: Run, clients: int, seconds: float) -> float:
-    """Connect all clients, then let them run; return how long it took."""
-    loop = asyncio.get_running_loop()
-    opened: list[tuple[Client, asyncio.Future[None]]] = []
-    for _ in range(clients):
-        done: asyncio.Future[None] = loop.create_future()
-        client = Client(run, done)
-        await loop.create_connection(lambda made=client: made, "127.0.0.1", port)  # type: ignore[misc]
-        opened.append((client, done))
-    began = time.perf_counter()
-    run.deadline = began + seconds
-    try:
-        for client, _ in opened:
-            client.go_on()
-        await asyncio.gather(*(done for _, done in opened))
-        return time.perf_counter() - began
-    finally:
-        for client, _ in opened:
-            client.close()
+class Run(clients.Run):
+    def count_refused(self, answer: bytes) -> int:
+        return int(answer[9:12] != b"200")
 
 
 def main(arguments: list[str]) -> None:
-    port, clients, calls, seconds, kind, name = arguments
+    port, count, calls, seconds, kind, name = arguments
     made = itertools.islice(requests(kind, name), int(calls))
     # Made before the clock starts, unless there are too many to hold.
     run = Run(iter(list(made)))
-    began = time.process_time()
-    took = uvloop.run(drive(int(port), run, int(clients), float(seconds)))
     result = {
+        **clients.measure(int(port), run, int(count), float(seconds)),
         "calls": len(run.latencies_s),
-        "seconds": took,
-        "p50_ms": percentile(run.latencies_s, 0.5) * 1000,
-        "p99_ms": percentile(run.latencies_s, 0.99) * 1000,
         "first_p50_ms": percentile(run.firsts_s, 0.5) * 1000,
-        "errors": run.errors,
-        "first_error": run.first_error,
         "sent_bytes": run.sent_bytes,
-        "cpu_share": (time.process_time() - began) / took,
     }
     print(json.dumps(result))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.load import Run, batches, drive, read_requests, write_requests
+from tests.bench.clients import drive
+from tests.bench.load import Run, batches, read_requests, write_requests
 
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -50,7 +51,7 @@ Seen = tuple[Run, Server]
 def send(path: Path, bodies: list[bytes], answers: list[bytes], lines: int = 0) -> Seen:
     """Send a request for each body with two clients; return what both sides saw."""
     write_requests(path, "/records", iter(bodies))
-    run, server = Run(iter(read_requests(path)), lines, 0.0), Server(answers)
+    run, server = Run(iter(read_requests(path)), lines=lines), Server(answers)
 
     async def both() -> None:
         async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:

@@ -10,8 +10,9 @@ import uvloop
 
 from api.demo.exchanges import read_exchanges
 from api.demo.upstream import Manner, replaying
+from tests.bench.clients import drive
 from tests.bench.proxy import write_exchanges
-from tests.bench.proxy_load import Run, drive, requests
+from tests.bench.proxy_load import Run, requests
 
 
 def body(request: bytes) -> Any:
