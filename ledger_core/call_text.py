@@ -12,10 +12,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ledger_core.errors import LedgerGridError
-from ledger_core.formats.record import PartRef
+import msgspec
+
+from ledger_core.errors import LedgerGridError, StorageError
+from ledger_core.formats.record import Part, PartRef
 from ledger_core.llm import frames
 from ledger_core.llm.wire import parse_request, parse_response, wire_of
+from ledger_core.policy.calls import PART
+from ledger_core.storage.call_search import CallText
+from ledger_core.viewing import Seen
+from ledger_core.words import fold
 
 TEXT_CHARS = 64 * 1024
 _LONGEST = 16 * 1024
@@ -24,6 +30,24 @@ _SEGMENT = re.compile(rb'((?:[^"\\]|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _STRUCTURE = re.compile(rb"[][{}:,0-9.eE+\-truefalsn \t\r\n]*")
 _CUT_OFF = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _NO_PROSE = frozenset({"text", "user", "assistant", "system", "tool", "function", "developer"})
+
+
+def call_text(index: int, end_index: int | None, said: Mapping[int, str]) -> CallText:
+    """Return the words of a call, given those of its entries."""
+    if end_index is None or end_index == index:
+        return CallText(index, said[index])
+    return CallText(end_index, said[end_index], said[index])
+
+
+def words_of(seen: Seen, opened: Mapping[str, Part | object]) -> str:
+    """Return the words of an entry of a call; none where any part of it is gone."""
+    parts = {name: part.data for name, part in opened.items() if isinstance(part, Part)}
+    if len(parts) < len(opened):
+        return ""
+    data = parts.get(PART[seen.record.type])
+    if data is None:
+        raise StorageError(f"entry {seen.index} says nothing of its call")
+    return fold(text_of(msgspec.json.decode(data), seen.record.payload, parts))
 
 
 def text_of(
@@ -53,7 +77,7 @@ def text_of(
         pieces += [answered.content or "", answered.reasoning or "", answered.refusal or ""]
         for call in answered.tool_calls:
             pieces += [call.name or "", *_strings(call.arguments)]
-    pieces += [text for name in _SAID for text in _strings(said.get(name))]
+    pieces += [text for name in _SAID if said.get(name) for text in _strings(said[name])]
     return bounded(pieces)
 
 

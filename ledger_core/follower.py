@@ -17,11 +17,12 @@ import msgspec
 
 from ledger_core.beside import Keeper, Nobody, Standstill
 from ledger_core.constitutions import ConstitutionReader
-from ledger_core.erased import Place, find_erased
+from ledger_core.erased import find_erased
 from ledger_core.errors import IntegrityError, LedgerGridError, StorageError
 from ledger_core.fail_points import reach
 from ledger_core.formats.record import Part
 from ledger_core.fresh import FreshEntries
+from ledger_core.opening import place_of
 from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.constitution import Constitution
 from ledger_core.records.model import Payload
@@ -272,7 +273,7 @@ class Follower:
     def _rows_of_fresh(
         self, tx: Transaction, ledger_id: int, fresh: Sequence[Seen], constitution: Constitution
     ) -> list[ViewRow]:
-        asked = [(_place(seen), seen.payload) for seen in fresh if seen.payload]
+        asked = [(place_of(seen), seen.payload) for seen in fresh if seen.payload]
         erased = find_erased(tx, ledger_id, constitution, asked)
         maker = RowMaker(constitution)
         return [maker.make(seen, _left(seen, erased.get(seen.index, ()))) for seen in fresh]
@@ -289,7 +290,7 @@ class Follower:
             wanted = {index: parts for index, parts in viewed.items() if parts}
             opened: Mapping[int, Opened] = {}
             if wanted:
-                asked = [(_place(x), wanted[x.index]) for x in group if x.index in wanted]
+                asked = [(place_of(x), wanted[x.index]) for x in group if x.index in wanted]
                 erased = find_erased(tx, ledger_id, constitution, asked)
                 stored = store.read_parts(tx, ledger_id, list(wanted), VIEWED_PARTS)
                 opened = self._payloads.open(stored, wanted, erased)
@@ -313,11 +314,6 @@ class Follower:
             if size < self._sizes.get(ledger_id, 0):
                 self._rung.add(ledger_id)
             self._changed.notify_all()
-
-
-def _place(seen: Seen) -> Place:
-    record = seen.record
-    return Place(seen.index, seen.leaf_hash, record.type, record.author, seen.received_at)
 
 
 def _left(seen: Seen, erased: Collection[str]) -> Payload:

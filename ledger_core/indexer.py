@@ -9,22 +9,15 @@ would come in behind that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Callable
 
 from ledger_core.beside import Keeper, Nobody, Routine, Standstill
-from ledger_core.call_text import bounded, text_of
-from ledger_core.errors import LedgerGridError, StorageError
-from ledger_core.formats.entry import parse_entry
-from ledger_core.formats.record import parse_record
+from ledger_core.call_text import call_text, words_of
+from ledger_core.errors import LedgerGridError
 from ledger_core.ledger import Ledger
-from ledger_core.policy.calls import PART
 from ledger_core.storage.call_search import CallText
 from ledger_core.storage.database import Database
-from ledger_core.storage.store import StoredEntry
 from ledger_core.storage.views import Views
-from ledger_core.words import fold
 
 _ENTRIES = 256
 """Entries whose calls are taken in one transaction: a fraction of a second."""
@@ -114,24 +107,8 @@ class Indexer(Routine):
         texts: list[CallText] = []
         if calls:
             ledger = self._find(ledger_id)
-            wanted = {index for call in calls for index in call if index is not None}
-            entries = {each.index: each for each in ledger.entries(sorted(wanted))}
-            for index, end_index in calls:
-                some = [entries[x] for x in dict.fromkeys((index, end_index)) if x is not None]
-                texts.append(CallText(index, end_index, _words(some)))
-        search.fill(ledger_id, start, end, texts)
-
-
-def _words(entries: Sequence[StoredEntry]) -> list[str]:
-    """Return the words of a call; none of one that any part of was erased from."""
-    pieces: list[str] = []
-    for entry in entries:
-        if entry.gone:
-            return []
-        record = parse_record(parse_entry(entry.leaf).record)
-        parts = {name: part.data for name, part in entry.parts.items()}
-        data = parts.get(PART[record.type])
-        if data is None:
-            raise StorageError(f"entry {entry.index} says nothing of its call")
-        pieces.append(text_of(msgspec.json.decode(data), record.payload, parts))
-    return fold(bounded(pieces))
+            wanted = sorted({index for call in calls for index in call if index is not None})
+            said = {seen.index: words_of(seen, parts) for seen, parts in ledger.look_into(wanted)}
+            texts = [call_text(index, end_index, said) for index, end_index in calls]
+        ended = [index for index, end_index in calls if index < start]
+        search.fill(ledger_id, start, end, texts, ended)

@@ -14,8 +14,11 @@ from ledger_core.formats.entry import parse_entry
 from ledger_core.formats.record import Part, PartRef, Record, check_part, parse_record
 from ledger_core.merkle.tree import leaf_hash
 from ledger_core.payloads import Opened, Payloads
+from ledger_core.policy.constitution import Constitution
+from ledger_core.storage import store
 from ledger_core.storage.database import Transaction
 from ledger_core.storage.store import SealedEntry, StoredEntry
+from ledger_core.viewing import Seen, see
 
 
 def open_entries(
@@ -31,6 +34,33 @@ def open_entries(
     erased = _find_erased(tx, ledger_id, checked, constitution)
     opened = payloads.open({entry.index: entry.parts for entry in found}, refs, erased)
     return [_check(entry, refs[entry.index], opened[entry.index]) for entry in found]
+
+
+def look_into_entries(
+    tx: Transaction,
+    ledger_id: int,
+    indexes: Sequence[int],
+    payloads: Payloads,
+    constitution: Constitution,
+) -> list[tuple[Seen, Opened]]:
+    """Return what views are made of, with all of its payload; hashes are for whoever is shown it.
+
+    A sealed part opens under the commitment alone that the record names.
+    """
+    found = store.read_entries(tx, ledger_id, indexes)
+    seen = [see(each) for each in found]
+    refs = {each.index: each.record.payload for each in seen}
+    erased = find_erased(
+        tx, ledger_id, constitution, [(place_of(each), each.record.payload) for each in seen]
+    )
+    stored = {each.index: each.parts for each in found}
+    opened = payloads.open(stored, refs, erased)
+    return [(each, opened[each.index]) for each in seen]
+
+
+def place_of(seen: Seen) -> Place:
+    record = seen.record
+    return Place(seen.index, seen.leaf_hash, record.type, record.author, seen.received_at)
 
 
 def check_leaf(entry: SealedEntry) -> StoredEntry:

@@ -17,8 +17,8 @@ from ledger_core.errors import (
 from ledger_core.follower import Follower
 from ledger_core.formats.vkey import LogKey
 from ledger_core.merkle.tiles import TileId
-from ledger_core.opening import check_leaf, open_entries
-from ledger_core.payloads import Payloads
+from ledger_core.opening import check_leaf, look_into_entries, open_entries
+from ledger_core.payloads import Opened, Payloads
 from ledger_core.policy.constitution import Constitution
 from ledger_core.policy.effects import Effect
 from ledger_core.policy.epochs import origin_at
@@ -37,6 +37,7 @@ from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.search import EntryQuery, Page, Search
 from ledger_core.storage.store import Gone, SealedEntry, StoredEntry
 from ledger_core.storage.views import Views
+from ledger_core.viewing import Seen
 from ledger_core.witnessed import Status, Witnessed
 
 
@@ -199,6 +200,13 @@ class ReadableLedger:
         with self._reading() as tx:
             found = store.read_entries(tx, self._row.ledger_id, indexes, with_payload=with_payload)
             return self._open(tx, found, with_payload=with_payload)
+
+    def look_into(self, indexes: Sequence[int]) -> list[tuple[Seen, Opened]]:
+        """Return those of the named entries that exist, as views are made of them."""
+        with self._reading() as tx:
+            constitution = self._constitution.read(tx)
+            ledger_id = self._row.ledger_id
+            return look_into_entries(tx, ledger_id, indexes, self._payloads, constitution)
 
     def _open(
         self, tx: Transaction, found: Sequence[SealedEntry], *, with_payload: bool = True

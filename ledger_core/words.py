@@ -6,7 +6,7 @@ and the last character of a run stands alone as well: so any piece of such a tex
 one character on.
 
 >>> fold("Crème BRÛLÉE, 東京都 no. 7")
-['creme', 'brulee', '東京', '京都', '都', 'no', '7']
+'creme brulee 東京 京都 都 no 7'
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _RUNS = re.compile(f"[{_DENSE}]+|[^{_DENSE}]+")
 _IS_DENSE = re.compile(f"[{_DENSE}]")
 _ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u1dc0-\u1dff\u20d0-\u20ff]+")
 _QUOTED = re.compile(r'"([^"]*)"|(\S+)')
-_ASCII = bytes(c if chr(c).isalnum() and c < 128 else 32 for c in range(256))
+_ALL_SHORT = re.compile(rb"(?:[^ ]{0,%d}+ )*+[^ ]{0,%d}+" % (WORD_CHARS, WORD_CHARS)).fullmatch
+_ASCII = bytes(ord(chr(c).lower()) if c < 128 and chr(c).isalnum() else 32 for c in range(256))
 
 
 class _Spaces(dict[int, int]):
@@ -54,12 +55,14 @@ class Phrase(NamedTuple):
     is_prefix: bool
 
 
-def fold(text: str) -> list[str]:
-    """Return the words of a text in their order."""
-    if text.isascii():
-        plain = text.lower().encode().translate(_ASCII).decode()
-        return [word for word in plain.split() if len(word) <= WORD_CHARS]
-    return [word for run in _cut(text) for word in _index(run)]
+def fold(text: str) -> str:
+    """Return the words of a text in their order, with spaces between them."""
+    if not text.isascii():
+        return " ".join([word for run in _cut(text) for word in _index(run)])
+    plain = text.encode().translate(_ASCII)
+    if not _ALL_SHORT(plain):
+        plain = b" ".join([word for word in plain.split() if len(word) <= WORD_CHARS])
+    return plain.strip().decode()
 
 
 def _cut(text: str) -> Iterator[str]:

@@ -27,7 +27,8 @@ from ledger_core.ledger import Ledger
 from ledger_core.policy.calls import DAY_MS, PART
 from ledger_core.policy.visibility import Standpoint
 from ledger_core.storage.call_reading import CallFilter, CallReading, Scope, SessionFilter
-from ledger_core.words import phrases
+from ledger_core.storage.call_search import Half
+from ledger_core.words import Phrase, phrases
 
 _ANSWER_BYTES = 32 * 1024 * 1024
 """Of requests and responses that one answer tells of: more of them come on the next page."""
@@ -183,13 +184,30 @@ class CallReader:
         rows = {} if scope is None or not found else self._reading.at(scope, found)
         kept: list[Json] = []
         size_bytes = 0
-        for call, entries in self.open([rows[index] for index in found if index in rows]):
+        some = [rows[index] for index in found if index in rows]
+        for call, entries in self.open(some, at_once=min(limit, _AT_ONCE)):
+            if not self._may_be_found(call, entries, wanted):
+                continue
             size_bytes += call["request_bytes"] + call["response_bytes"]
-            if len(kept) == limit or (kept and size_bytes > _ANSWER_BYTES):
+            if kept and size_bytes > _ANSWER_BYTES:
                 break
-            if all(_is_open(each) for each in entries):
-                kept.append(call)
+            kept.append(call)
+            if len(kept) == limit:
+                break
         return kept
+
+    def _may_be_found(self, call: Json, entries: Sequence[Seen], wanted: Sequence[Phrase]) -> bool:
+        """Say whether nothing that is hidden or gone is needed to find a call by these words."""
+        spoken = call["index"] if call["end_index"] is None else call["end_index"]
+        halves: dict[Half, int] = {"spoken": spoken}
+        if spoken != call["index"]:
+            halves["begun"] = call["index"]
+        shown = {each.entry.index for each in entries if _is_open(each)}
+        seen = [half for half, index in halves.items() if index in shown]
+        if len(seen) == len(halves):
+            return True
+        ledger_id = self._sight().ledger.ledger_id
+        return any(self._search.has(ledger_id, spoken, wanted, half) for half in seen)
 
     def covered(self) -> int:
         """Return how many entries can be read about here."""
@@ -201,11 +219,13 @@ class CallReader:
             return []
         return self._reading.of_session(scope, session_id, limit=limit, offset=0)
 
-    def open(self, rows: Sequence[Json]) -> Iterator[tuple[Json, list[Seen]]]:
+    def open(
+        self, rows: Sequence[Json], *, at_once: int = _AT_ONCE
+    ) -> Iterator[tuple[Json, list[Seen]]]:
         """Yield calls in full, each with the entries it is made of; what is hidden is left out."""
         requests = Requests(self._sight()) if rows else None
-        for at in range(0, len(rows), _AT_ONCE):
-            some = rows[at : at + _AT_ONCE]
+        for at in range(0, len(rows), at_once):
+            some = rows[at : at + at_once]
             seen = self._see(some)
             for row in some:
                 start, end = _split(row, seen)

@@ -115,10 +115,10 @@ class CallReading:
         return self._rows(query.order_by(c.index.desc()).limit(10))
 
     def at(self, scope: Scope, indexes: Collection[int]) -> dict[int, Json]:
-        """Return calls by the index of their first entry."""
-        c = self._tables.calls.c
-        query = self._select(scope).where(c.index.in_(sorted(indexes)))
-        return {row["index"]: row for row in self._rows(query)}
+        """Return calls by the index of the entry that they speak by."""
+        query = self._select(scope).where(self._speak_at(indexes))
+        rows = self._rows(query)
+        return {row["index"] if row["end_index"] is None else row["end_index"]: row for row in rows}
 
     def moved(self, scope: Scope, start: int, end: int, limit: int) -> list[Json]:
         """Return calls that ended by an entry of ``[start, end)``, in the order of the log."""
@@ -150,14 +150,15 @@ class CallReading:
         """Return those of these entries by which calls speak in the views."""
         c = self._tables.calls.c
         spoken = func.coalesce(c.end_index, c.index)
-        some = sorted(indexes)
         query = select(spoken).where(
-            c.ledger_id == ledger_id,
-            or_(c.end_index.in_(some), and_(c.end_index.is_(None), c.index.in_(some))),
-            c.status != "erased",
+            c.ledger_id == ledger_id, self._speak_at(indexes), c.status != "erased"
         )
         with self._database.use_views() as tx:
             return frozenset(tx.execute(query).scalars())
+
+    def _speak_at(self, indexes: Collection[int]) -> ColumnElement[bool]:
+        c, some = self._tables.calls.c, sorted(indexes)
+        return or_(c.end_index.in_(some), and_(c.end_index.is_(None), c.index.in_(some)))
 
     # --- sessions ----------------------------------------------------------------
 

@@ -46,14 +46,15 @@ def forget(
         return 0
     count = 0
     with database.use_views(write=True) as tx:
+        # First: the views of calls know which entries are one call, until they have forgotten.
+        if searched:
+            count += views.search.forget(tx, ledger_id, searched)
         for type_name, indexes in by_type.items():
             for table in views.tables.made_at_entries(type_name):
                 this = (table.c.ledger_id == ledger_id) & table.c.index.in_(sorted(indexes))
                 count += tx.execute(delete(table).where(this)).rowcount
             if type_name in TYPES:
                 count += views.calls.forget(tx, ledger_id, indexes)
-        if searched:
-            count += views.search.forget(tx, ledger_id, searched)
     return count
 
 

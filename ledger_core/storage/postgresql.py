@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, LargeBinary, Table, create_engine
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from ledger_core.storage.prepared import change
 
@@ -128,7 +129,9 @@ def _try_lock(engine: Engine, number: int) -> Iterator[bool]:
 @cache
 def _insert_row_statement(table: Table) -> str:
     names = ",".join(f'"{column.name}"' for column in table.columns)
-    places = ",".join(["%b"] * len(table.columns))
+    places = ",".join(
+        "%b::tsvector" if isinstance(column.type, TSVECTOR) else "%b" for column in table.columns
+    )
     return f"INSERT INTO {table.fullname} ({names}) VALUES ({places})"
 
 
@@ -167,6 +170,8 @@ def _update_statement(table: Table, key: tuple[str, ...], values: tuple[str, ...
 def _array_type(kind: Any) -> str:
     if isinstance(kind, LargeBinary):
         return "bytea[]"
+    if isinstance(kind, TSVECTOR):
+        return "tsvector[]"
     if isinstance(kind, BigInteger):
         return "bigint[]"
     return "integer[]" if isinstance(kind, Integer) else "text[]"

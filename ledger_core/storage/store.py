@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
     BigInteger,
-    Column,
-    ColumnElement,
+    Select,
     bindparam,
     case,
     insert,
@@ -158,6 +157,27 @@ _READ_PARTS = Prepared(
     lists=["indexes", "names"],
 )
 
+
+class _Reading(NamedTuple):
+    """One query for entries that follow each other, and one for any."""
+
+    stretch: Prepared
+    some: Prepared
+
+
+def _reading(query: Select[Any], c: Any) -> _Reading:
+    query = query.where(c.ledger_id == _LEDGER)
+    return _Reading(
+        Prepared(query.where(c.index >= _START, c.index < _END)),
+        Prepared(query.where(Among(c.index, "indexes")), lists=["indexes"]),
+    )
+
+
+_ENTRIES_AT = _reading(select(_e.index, _e.leaf_hash, _e.leaf).order_by(_e.index), _e)
+_PARTS_AT = _reading(
+    select(_p.index, _p.part, _p.salt, _p.data, _p.key_id).order_by(_p.index, _p.part), _p
+)
+
 # --- heads -----------------------------------------------------------------------
 
 
@@ -279,19 +299,21 @@ def read_entries(
     tx: Transaction, ledger_id: int, indexes: Sequence[int] | range, *, with_payload: bool = True
 ) -> list[SealedEntry]:
     """Return the named entries that exist, in order of index; their payload is still sealed."""
-    e = t.entries.c
-    rows = select(e.index, e.leaf_hash, e.leaf).where(e.ledger_id == ledger_id)
-    found = tx.execute(rows.where(_is_among(e.index, indexes)).order_by(e.index))
-    parts = _read_parts(tx, ledger_id, indexes) if with_payload else {}
-    return [SealedEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in found]
+    rows = _read_at(tx, _ENTRIES_AT, ledger_id, indexes)
+    parts = _by_index(_read_at(tx, _PARTS_AT, ledger_id, indexes)) if with_payload else {}
+    return [SealedEntry(row[0], row[1], row[2], parts.get(row[0], {})) for row in rows]
 
 
-def _read_parts(
-    tx: Transaction, ledger_id: int, indexes: Sequence[int] | range
-) -> dict[int, dict[str, StoredPart]]:
-    p = t.payloads.c
-    rows = select(p.index, p.part, p.salt, p.data, p.key_id).where(p.ledger_id == ledger_id)
-    return _by_index(tx.execute(rows.where(_is_among(p.index, indexes)).order_by(p.index, p.part)))
+def _read_at(
+    tx: Transaction, reading: _Reading, ledger_id: int, indexes: Sequence[int] | range
+) -> list[Row]:
+    if isinstance(indexes, range) and indexes.step == 1:
+        stretch = reading.stretch
+        return stretch.rows(tx, ledger=ledger_id, start=indexes.start, end=indexes.stop)
+    found: list[Row] = []
+    for some in in_parts(sorted(set(indexes))):
+        found += reading.some.rows(tx, ledger=ledger_id, indexes=some)
+    return found
 
 
 def read_parts(
@@ -316,12 +338,6 @@ def plain_part(index: int, part: StoredPart) -> Part:
         message = f"entry {index}: a part is sealed that ought to be in the clear"
         raise IntegrityError(message, index=index)
     return Part(part.salt, part.data)
-
-
-def _is_among(column: Column[int], indexes: Sequence[int] | range) -> ColumnElement[bool]:
-    if isinstance(indexes, range):
-        return column.between(indexes.start, indexes.stop - 1)
-    return column.in_(indexes)
 
 
 def read_entry(tx: Transaction, ledger_id: int, index: int) -> SealedEntry:

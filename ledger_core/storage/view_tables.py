@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, Index, LargeBinary, MetaData, Table, Text
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger_core.policy.calls import TYPES
 from ledger_core.records import registry
@@ -100,10 +100,16 @@ class ViewTables:
     def digest(self, dialect: Dialect) -> str:
         """Return the digest of the definition, as this dialect spells it."""
         made = [str(CreateTable(table).compile(dialect=dialect)) for table in self.sorted()]
-        made += self.keep_out_of_statistics()
+        indexes = (index for table in self.sorted() for index in table.indexes)
+        made += sorted(str(CreateIndex(index).compile(dialect=dialect)) for index in indexes)
+        made += self.made_by_hand()
         return sha256("\n".join(made).encode()).hexdigest()
 
-    def keep_out_of_statistics(self) -> list[str]:
+    def made_by_hand(self) -> list[str]:
+        """Return the statements that follow the making of the tables."""
+        return [*self.of_search.definition(), *self._keep_out_of_statistics()]
+
+    def _keep_out_of_statistics(self) -> list[str]:
         """Return what keeps values out of PostgreSQL's statistics: those are logged and backed up.
 
         A sample of a column's values would outlive its erasure in every base backup.

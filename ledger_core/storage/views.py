@@ -88,8 +88,7 @@ class Views:
                 return False
             self._drop_all(tx)
             self.tables.metadata.create_all(tx)
-            self.tables.of_search.make_words(tx)
-            for statement in self.tables.keep_out_of_statistics():
+            for statement in self.tables.made_by_hand():
                 tx.exec_driver_sql(statement)
             tx.execute(insert(self.tables.version).values(version=self.version()))
             return True

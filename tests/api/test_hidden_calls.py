@@ -33,7 +33,7 @@ class Place:
         for n, word in enumerate(("apple", "banana")):
             said: dict[str, Any] = {"session_id": f"s{n}", "agent_name": f"a{n}"}
             self.placed[word] = calls.record(
-                self.ledger, self.author, word, chat_request(word), chat_answer(f"{word} pie"),
+                self.ledger, self.author, word, chat_request("bake"), chat_answer(f"{word} pie"),
                 outcome={"cost_microusd": 10**n, "tool_names": [f"t{n}"]}, **said,
             )  # fmt: skip
         calls.settle(self.ledger)
@@ -103,14 +103,23 @@ def test_a_redacted_call_is_in_no_sum_for_whom_it_is_hidden_from(live: Live) -> 
     assert place.seen("reader") == ALL
 
 
-@pytest.mark.parametrize(("which", "part"), [(0, "request"), (1, "response")])
+@pytest.mark.parametrize(
+    ("which", "part", "found"),
+    [
+        (0, "request", {"bake": ["apple"], "pie": ["banana", "apple"], "bake pie": ["apple"]}),
+        (1, "response", {"bake": ["banana", "apple"], "pie": ["apple"], "bake pie": ["apple"]}),
+    ],
+)
 def test_a_redacted_text_finds_nothing_and_is_told_as_redacted(
-    embedded: Live, which: int, part: str
+    embedded: Live, which: int, part: str, found: dict[str, list[str]]
 ) -> None:
     place = Place(embedded, Founding(mutability=(REDACTABLE,)))
     place.change(Redact(place.parts("banana", which, part), ("auditor",)))
-    assert place.seen("reader") == ALL | {"found": ["apple"]}
+    assert place.seen("reader") == ALL | {"found": found["pie"]}
     assert place.seen("admin") == ALL
+    for query, names in found.items():
+        calls = place.get("reader", "/api/search", q=query)
+        assert {each["action_id"] for each in calls} == set(names), query
     call = place.get("reader", "/explain/banana")
     assert call[f"{part}_status"] == "redacted"
     assert call["messages" if part == "request" else "content"] is None

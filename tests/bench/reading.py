@@ -134,7 +134,7 @@ def index(views: Views, filling: Filling, calls: int) -> None:
         for call in range(start, min(start + 128, calls)):
             text = filling.text() + (" needle" if call % 20_000 == 7 else "")
             before = time.thread_time()
-            texts.append(CallText(call * 2, call * 2 + 1, fold(text)))
+            texts.append(CallText(call * 2 + 1, fold(text)))
             folding_s += time.thread_time() - before
         before = time.thread_time()
         views.search.fill(1, start * 2, min(start + 128, calls) * 2, texts)

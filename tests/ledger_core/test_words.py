@@ -25,7 +25,7 @@ from ledger_core.words import WORD_CHARS, Phrase, fold, phrases
     ],
 )
 def test_text_is_folded_and_cut(text: str, words: list[str]) -> None:
-    assert fold(text) == words
+    assert fold(text).split() == words
 
 
 def test_a_query_asks_for_beginnings_of_long_words_and_for_quoted_ones_as_they_stand() -> None:
@@ -41,7 +41,7 @@ def test_a_query_asks_for_beginnings_of_long_words_and_for_quoted_ones_as_they_s
 
 @given(st.text())
 def test_words_are_letters_digits_and_marks_alone(text: str) -> None:
-    for word in fold(text):
+    for word in fold(text).split():
         assert word
         assert len(word) <= WORD_CHARS
         assert not set(word) & set(" \"'\\:*&|!()<>-")
@@ -64,7 +64,7 @@ def holds(words: list[str], phrase: Phrase) -> bool:
 
 @given(st.text(max_size=40), st.text(alphabet="ab 東京都한국é-", max_size=12), st.text(max_size=40))
 def test_every_query_finds_the_text_it_was_taken_from(before: str, piece: str, after: str) -> None:
-    words = fold(f"{before} {piece} {after}")
+    words = fold(f"{before} {piece} {after}").split()
     for phrase in phrases(piece):
         assert holds(words, phrase), (words, phrase)
 
@@ -73,4 +73,4 @@ def test_every_query_finds_the_text_it_was_taken_from(before: str, piece: str, a
 def test_any_piece_of_a_text_without_spaces_is_found(text: str, at: int, length: int) -> None:
     piece = text[at : at + length]
     for phrase in phrases(piece):
-        assert holds(fold(text), phrase)
+        assert holds(fold(text).split(), phrase)

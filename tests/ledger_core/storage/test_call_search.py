@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import tempfile
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ledger_core.llm import frames
 from ledger_core.sequencer import Appended
-from ledger_core.words import phrases
+from ledger_core.storage.call_search import CallSearch, CallText
+from ledger_core.words import Phrase, phrases
 from tests.ledger_core.storage.test_calls import ERASABLE
 from tests.support import calls
 from tests.support.erasing import erase
@@ -45,8 +49,14 @@ class Desk:
         placed = calls.record(
             self.ledger, self.author, name, request, response, outcome=outcome, session_id="s"
         )
-        self.names[placed[0].index] = name
+        self.names[placed[0].index] = self.names[placed[1].index] = name
         return placed
+
+    def make_anew(self) -> None:
+        """Throw the views away and have them filled again."""
+        self.replica.ledgers.views.rebuild()
+        self.replica.ledgers.follower._filled.clear()
+        assert self.replica.ledgers.follower.catch_up() is None
 
     def find(self, query: str) -> list[str]:
         calls.settle(self.ledger)
@@ -111,17 +121,46 @@ def test_a_call_that_ends_later_is_found_by_both_its_halves(desk: Desk) -> None:
     begun = appended(desk.ledger.append([calls.start(desk.author, "a", asked("alpha"))])[0])
     desk.names[begun.index] = "a"
     assert desk.find("alpha") == ["a"]
-    desk.ledger.append([calls.end(desk.author, "a", begun.leaf_hash, answered("omega"))])
+    ended = calls.end(desk.author, "a", begun.leaf_hash, answered("omega"))
+    desk.names[appended(desk.ledger.append([ended])[0]).index] = "a"
     assert desk.find("alpha omega") == ["a"]
 
 
 def test_text_is_there_again_after_the_views_were_made_anew(desk: Desk) -> None:
     desk.say("a", asked("alpha"), answered("omega"))
     assert desk.find("alpha") == ["a"]
-    desk.replica.ledgers.views.rebuild()
-    desk.replica.ledgers.follower._filled.clear()
-    assert desk.replica.ledgers.follower.catch_up() is None
+    desk.make_anew()
     assert desk.find("alpha") == ["a"]
+
+
+WORDS = st.lists(st.sampled_from(["fish", "fisher", "net", "sea"]), max_size=6)
+SEARCHES = ("fish", "fis", "net sea", "sea fis", '"net net"', "fishers", "net-fis")
+_ledgers = itertools.count(100)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=9), st.integers(1, 9))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_a_search_finds_every_match_or_of_very_many_the_newest(
+    desk: Desk, texts: list[tuple[list[str], list[str]]], most: int
+) -> None:
+    views, one, other = desk.replica.ledgers.views, next(_ledgers), next(_ledgers)
+    bounded = CallSearch(views._database, views.tables.of_search, views.tables.of_calls, most)
+    said = [
+        CallText(n, " ".join(spoken), " ".join(begun)) for n, (spoken, begun) in enumerate(texts)
+    ]
+    for ledger_id in (one, other):
+        bounded.fill(ledger_id, 0, len(said), said)
+    for query in SEARCHES:
+        wanted = phrases(query)
+        every = [each.index for each in said if all(_has(each, phrase) for phrase in wanted)]
+        assert sorted(bounded.find(one, wanted, 100)) == every[-most:], query
+        if len(every) <= most:
+            assert bounded.find(one, wanted, 100) == views.search.find(one, wanted, 100)
+
+
+def _has(text: CallText, phrase: Phrase) -> bool:
+    asked = f" {' '.join(phrase.words)}{'' if phrase.is_prefix else ' '}"
+    return any(asked in f" {words} " for words in (text.begun, text.spoken))
 
 
 @pytest.mark.parametrize("part", ["request", "response", "start", "call"])
@@ -135,8 +174,8 @@ def test_erased_words_find_nothing_and_are_in_no_file(
     service = Service(sqlite_url, tmp_path)
     desk = Desk(service.open())
     marker = f"canary{secrets.token_hex(8)}"
-    request = asked(marker if part == "request" else "q")
-    response = answered(marker if part == "response" else "a")
+    request = asked(marker if part == "request" else "question")
+    response = answered(marker if part == "response" else "answer")
     outcome = {"error_detail": marker} if part == "call" else {}
     agent: dict[str, Any] = {"agent_name": marker} if part == "start" else {}
     for n in range(30):
@@ -150,8 +189,13 @@ def test_erased_words_find_nothing_and_are_in_no_file(
     erase(desk.ledger, desk.author, erased, part)
     if part == "start":  # The end repeats who asked.
         erase(desk.ledger, desk.author, placed[1], "call")
-    assert desk.find(marker) == []
-    assert desk.find("other") != []
+    left = {"request": ["answer"], "start": [], "response": ["question"], "call": ["question"]}
+    for _ in range(2):
+        assert desk.find(marker) == []
+        assert len(desk.find("other")) == 30
+        for word in ("question", "answer"):
+            assert bool(desk.find(word)) is (word in left[part]), word
+        desk.make_anew()
     assert find_in(tmp_path, marker.encode()) == []
     service.close()
     assert find_in(tmp_path, marker.encode()) == []
