@@ -214,7 +214,8 @@ class CallSearch:
         table, count = self._tables.texts, 0
         for half, weight in _WEIGHTS.items():
             these = [doc for doc, gone in docs.items() if half in gone]
-            left = func.ts_filter(table.c.words, "{" + "AB".replace(weight, "") + "}")
+            others = "".join(x for x in _WEIGHTS.values() if x != weight)
+            left = func.ts_filter(table.c.words, literal_column(f"'{{{others}}}'::\"char\"[]"))
             for some in in_parts(these):
                 moved = update(table).where(table.c.doc.in_(some)).values(words=left)
                 count += tx.execute(moved).rowcount

@@ -126,6 +126,19 @@ def test_a_call_that_ends_later_is_found_by_both_its_halves(desk: Desk) -> None:
     assert desk.find("alpha omega") == ["a"]
 
 
+def test_of_a_call_that_was_erased_in_part_the_rest_is_found(desk: Desk) -> None:
+    asking = desk.say("asking", asked("alpha"), answered("omega"))
+    answering = desk.say("answering", asked("alpha"), answered("omega"))
+    assert set(desk.find("alpha omega")) == {"asking", "answering"}
+    erase(desk.ledger, desk.author, asking[0], "request")
+    erase(desk.ledger, desk.author, answering[1], "response")
+    for _ in range(2):
+        assert desk.find("alpha") == ["answering"]
+        assert desk.find("omega") == ["asking"]
+        assert desk.find("alpha omega") == []
+        desk.make_anew()
+
+
 def test_text_is_there_again_after_the_views_were_made_anew(desk: Desk) -> None:
     desk.say("a", asked("alpha"), answered("omega"))
     assert desk.find("alpha") == ["a"]
