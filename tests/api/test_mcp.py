@@ -392,6 +392,7 @@ def test_too_long_a_request_is_refused(embedded: Live) -> None:
 
 
 def test_a_mistake_of_our_own_is_hidden(embedded: Live) -> None:
+    ledgers = embedded.service.ledgers
     object.__setattr__(embedded.service, "ledgers", None)
 
     async def run() -> None:
@@ -399,7 +400,10 @@ def test_a_mistake_of_our_own_is_hidden(embedded: Live) -> None:
             with pytest.raises(MCPError, match="the service logged what happened"):
                 await client.call_tool("verify_entry", {"index": 0})
 
-    anyio.run(run)
+    try:
+        anyio.run(run)
+    finally:
+        object.__setattr__(embedded.service, "ledgers", ledgers)  # So that somebody closes them.
 
 
 # --- verifying -----------------------------------------------------------------------
