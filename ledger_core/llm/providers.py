@@ -23,7 +23,7 @@ _HOSTS: Final = {
 }
 _SECRETS: Final = ("auth", "credential", "key", "password", "secret", "sig", "token")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
-_HIDDEN: Final = "[hidden]"
+HIDDEN: Final = "[hidden]"
 
 
 @lru_cache(maxsize=256)
@@ -33,6 +33,12 @@ def provider_of(wire: Wire, host: str) -> str:
         if host == known or host.endswith(f".{known}"):
             return provider
     return name(host) or wire if wire == "other" else wire.partition(".")[0]
+
+
+def is_secret(name: str) -> bool:
+    """Say whether what goes by this name, in a query or a header, may be a credential."""
+    told = name.lower()
+    return "cookie" in told or any(each in told for each in _SECRETS)
 
 
 def hide_secrets(query: str) -> str:
@@ -46,5 +52,5 @@ def hide_secrets(query: str) -> str:
 
 def _hide(pair: str) -> str:
     told, _, value = pair.partition("=")
-    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), told).lower()
-    return f"{told}={_HIDDEN}" if value and any(each in plain for each in _SECRETS) else pair
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), told)
+    return f"{told}={HIDDEN}" if value and is_secret(plain) else pair

@@ -14,13 +14,15 @@ from ledger_core.clock import format_time
 from ledger_core.llm.estimate import Cost, settle
 from ledger_core.llm.model import Answered, Asked
 from ledger_core.llm.prices import Prices
-from ledger_core.llm.providers import hide_secrets, provider_of
+from ledger_core.llm.providers import HIDDEN, hide_secrets, is_secret, provider_of
 from ledger_core.llm.wire import Reader, Wire, parse_request, wire_of
 from ledger_core.records.calls import PATH_CHARS, QUERY_CHARS, TEXT_CHARS, Level
 from ledger_core.records.types.llm_call import Ended, LlmCall2
 from ledgergrid.integrations.exchange import Exchange
 from ledgergrid.integrations.labels import clip
 
+_SECRET_CHARS: Final = 8
+"""Shorter words are ``Bearer`` and the like."""
 _TOOL_NAMES: Final = 1_000
 
 
@@ -134,7 +136,7 @@ def _read_answer(exchange: Exchange, wire: Wire) -> tuple[Answered, Ended]:
     """
     error = exchange.error
     if exchange.status is None or (error is not None and not exchange.body):
-        told = None if error is None else str(error)[:TEXT_CHARS]
+        told = None if error is None else _without_secrets(str(error), exchange)[:TEXT_CHARS]
         kind = None if error is None else type(error).__name__
         return Answered(error_type=kind, error_detail=told), exchange.ended
     reader = Reader(
@@ -147,6 +149,16 @@ def _read_answer(exchange: Exchange, wire: Wire) -> tuple[Answered, Ended]:
     answered = reader.answered()
     is_over = exchange.ended == "client_left" and reader.ended
     return answered, "complete" if is_over else exchange.ended
+
+
+def _without_secrets(text: str, exchange: Exchange) -> str:
+    """Return what an error says, without the credentials of the request, which some quote."""
+    headers = exchange.request.headers.items()
+    words = [word for name, value in headers if is_secret(name) for word in value.split()]
+    for word in words:
+        if len(word) >= _SECRET_CHARS:
+            text = text.replace(word, HIDDEN)
+    return text
 
 
 def _labels(exchange: Exchange, asked: Asked) -> dict[str, Any]:

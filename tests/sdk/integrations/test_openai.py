@@ -34,17 +34,13 @@ def test_a_call_is_a_record_signed_by_the_agent(upstream: Upstream, book: Book) 
     assert (call.type, call.author) == ("llm.call/2", book.signer.key)
     facts = call.facts
     told = {name: facts[name] for name in ("provider", "wire", "method", "path", "model_id")}
-    assert (
-        told
-        == {
-            "provider": "openai",
-            "wire": "openai.chat",
-            "method": "POST",
-            "path": "/v1/chat/completions",
-            "model_id": "gpt-5-mini",
-        }
-        or told["method"] == "POST"
-    )
+    assert told == {
+        "provider": "openai",
+        "wire": "openai.chat",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "model_id": "gpt-5-mini",
+    }
     assert (facts["session_id"], facts["user_id"], facts["agent_name"]) == (
         "run-1",
         "u-7",
@@ -95,6 +91,16 @@ def test_a_provider_that_is_away_is_on_record_without_an_answer(book: Book) -> N
     assert call.facts["error_type"] == "ConnectError"
     assert "cost_microusd" not in call.facts
     assert set(call.parts) == {"call", "request"}
+
+
+def test_a_key_that_cannot_be_sent_is_not_told(upstream: Upstream, book: Book) -> None:
+    client = openai.OpenAI(base_url=f"{upstream.url}/v1", api_key="sk-secret-17\n", max_retries=0)
+    with record(client, book.ledger), pytest.raises(openai.APIConnectionError):
+        client.chat.completions.create(**asked("two-subjects"))
+    facts = book.call().facts
+    assert facts["error_type"] == "LocalProtocolError"
+    assert "secret-17" not in str(facts)
+    assert "[hidden]" in facts["error_detail"]
 
 
 def test_asyncio_clients_record_with_the_same_ledger(upstream: Upstream, book: Book) -> None:
