@@ -99,7 +99,6 @@ def wait_for(url: str, process: forking.Process, out: Path) -> None:
     raise AssertionError(f"not ready: {out.read_text()}")
 
 
-@pytest.mark.parametrize("served", [2], indirect=True, ids=["two-workers"])
 def test_from_a_fresh_service_to_a_verified_archive(served: Shell) -> None:
     key = served.ok("keygen", "--out", "agent.key", "--name", "scout")
     assert "ed25519:" in key

@@ -114,4 +114,5 @@ def test_calls_are_as_quick_with_everything_down(proxying_with: Proxying) -> Non
                 began_s = time.perf_counter()
                 post(proxied, x_ledgergrid_agent_name=f"agent-{n}")
                 slowest_s = max(slowest_s, time.perf_counter() - began_s)
-    assert slowest_s < 2
+    # They hold their answers for a minute; a busy machine may hold up a call by itself.
+    assert slowest_s < 10

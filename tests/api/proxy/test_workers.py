@@ -81,8 +81,11 @@ def test_a_rate_counts_the_calls_of_all_workers(tmp_path: Path, database_url: st
         assert len(upstream.posts) == 10
 
 
-def test_streams_that_tell_no_usage_use_a_budget_up(tmp_path: Path, database_url: str) -> None:
-    with served(tmp_path, database_url, 2, budget_daily="0.02") as (service, upstream):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_streams_that_tell_no_usage_use_a_budget_up(
+    tmp_path: Path, database_url: str, workers: int
+) -> None:
+    with served(tmp_path, database_url, workers, budget_daily="0.02") as (service, upstream):
         upstream.answer = lambda seen: chunked([WORDS, b"data: [DONE]\n\n"])
         statuses = [ask(service, stream=True) for _ in range(8)]
         assert statuses[0] == 200

@@ -122,8 +122,9 @@ def test_a_receiver_that_hangs_costs_spans_and_no_publisher_waits() -> None:
                 made.feed.publish(make_ended(index, action_id=f"act-{index}"))
             took_s = time.perf_counter() - began_s
             closing_s = time.perf_counter()
-        assert took_s < 3
-        assert time.perf_counter() - closing_s < 6
+        # The receiver holds its answer for 30 seconds; a busy machine takes some by itself.
+        assert took_s < 10
+        assert time.perf_counter() - closing_s < 15
     lost = made.counts["dropped"] + made.counts["failed"] + made.reporter.calls_lost
     assert made.counts["sent"] == 0
     # But for one batch that may still be on its way.
