@@ -115,8 +115,7 @@ class Events:
         kept: list[bytes] = []
         start = 0
         while start < len(events):
-            found = _BLANK_LINE.search(events, start)
-            end = found.end() if found else len(events)
+            end = _first_end(events, start)
             event = events[start:end]
             if self._marks.search(event):
                 data = _data_of(event)
@@ -185,6 +184,15 @@ class Coded:
         return held
 
 
+def _first_end(data: bytes, start: int) -> int:
+    """Return where an event ends that begins at ``start``."""
+    if b"\r" not in data:
+        end = data.find(b"\n\n", start)
+        return len(data) if end < 0 else end + 2
+    found = _BLANK_LINE.search(data, start)
+    return found.end() if found else len(data)
+
+
 def _last_end(data: bytes) -> int:
     """Return where the last whole event ends."""
     if data.endswith(b"\n\n"):
@@ -198,6 +206,10 @@ def _last_end(data: bytes) -> int:
 
 def _data_of(event: bytes) -> bytes:
     """Return an event's data (WHATWG HTML, server-sent events, section 9.2.6)."""
+    if event.startswith(b"data: ") and event.find(b"\n\n") == len(event) - 2:
+        line = event[6:-2]
+        if b"\n" not in line and b"\r" not in line:
+            return line  # As nearly all are.
     lines = (line for line in _LINE_END.split(event) if line.startswith(b"data"))
     fields = (line[4:] for line in lines if line[4:5] in (b"", b":"))
     return b"\n".join(field[1:].removeprefix(b" ") for field in fields)

@@ -43,6 +43,13 @@ def test_the_terminal_event_of_a_chat_waits(data: st.DataObject) -> None:
     assert run(Events("openai.chat", drops_usage=False), chunks) == (CHAT, DONE)
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"])
+def test_lines_end_as_they_may(end: bytes) -> None:
+    lines = b'data: {"type":\rdata: "message_stop"}' + end
+    found = run(Events("anthropic.messages", drops_usage=False), [MESSAGE, lines, b": x\n\n"])
+    assert found == (MESSAGE, lines + b": x\n\n")
+
+
 @given(st.data())
 def test_usage_that_only_we_asked_for_is_dropped(data: st.DataObject) -> None:
     chunks = data.draw(_cut(CHAT + USAGE + DONE))
