@@ -33,6 +33,8 @@ from ledger_core.storage.database import open_database
 _ID = struct.Struct("<q")
 _BEGIN = _ID.pack(0)
 _IDS_AT_ONCE = 512
+# As a number: to join them anew for each batch takes as long as to ask.
+_PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _LOOK_S = 1.0
 _NICE = 5
 _CLOSING_S = 10
@@ -54,7 +56,7 @@ class KeptElsewhere:
         if not self._has_ended:
             try:
                 # It says nothing, so there is something to read only when it has ended.
-                self._line.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+                self._line.recv(1, _PEEK)
             except BlockingIOError:
                 return True
             except OSError:

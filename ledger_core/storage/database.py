@@ -103,9 +103,10 @@ class Database:
                 writer.close()
 
     def _take_writer(self) -> Connection:
-        with suppress(IndexError):
+        try:
             return self._writers.pop()
-        return self.engine.connect().execution_options(write=True)
+        except IndexError:
+            return self.engine.connect().execution_options(write=True)
 
     def _close_writers(self) -> None:
         with suppress(IndexError):

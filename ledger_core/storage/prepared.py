@@ -174,25 +174,36 @@ def commit(tx: Connection) -> None:
 def sent_at_once(tx: Connection) -> AbstractContextManager[None]:
     """Let the changes made in the block share one way to the database and back.
 
-    What goes wrong with one of them is raised at the end of the block.
+    On PostgreSQL they become one statement at its end, which is when it raises what is wrong with
+    one of them. None sees what another does: no two may change the same row.
     """
-    return _NOTHING if tx.dialect.name == "sqlite" else _pipelining(tx)
+    return _NOTHING if tx.dialect.name == "sqlite" else _joining(tx)
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
+_JOINED = "changes to be sent at once"
 
 
 @contextmanager
-def _pipelining(tx: Connection) -> Iterator[None]:
+def _joining(tx: Connection) -> Iterator[None]:
+    changes: list[Bound] = []
+    tx.info[_JOINED] = changes
     try:
-        with _begun(tx).pipeline():
-            yield
-    except tx.dialect.loaded_dbapi.Error as error:
-        raise _told(tx, error) from error
+        yield
+    finally:
+        del tx.info[_JOINED]
+    if changes:
+        *others, (last, _) = changes
+        joined = ",".join([f"c{at} AS ({text})" for at, (text, _) in enumerate(others)])
+        values = [value for _, values in changes for value in values]
+        change(tx, f"WITH {joined} {last}" if others else last, values)
 
 
-def change(tx: Connection, text: str, values: Any) -> int:
+def change(tx: Connection, text: str, values: Sequence[Any]) -> int:
     """Have the driver run a change; return how many rows it changed, if it was not sent at once."""
+    if tx.dialect.name == "postgresql" and (joined := tx.info.get(_JOINED)) is not None:
+        joined.append((text, values))
+        return 0
     driver = _begun(tx)
     try:
         count: int = driver.execute(text, values).rowcount

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger_core.errors import StorageError
@@ -19,6 +19,8 @@ FIND = Prepared(
     select(_c.name).where(Among(_c.name, "names"), _c.role == bindparam("of")).order_by(_c.name),
     lists=["names"],
 )
+
+REVOKE = Prepared(update(t.tokens).where(_c.name == bindparam("of")).values(role=bindparam("to")))
 
 
 @pytest.fixture
@@ -80,6 +82,36 @@ def test_what_the_database_refuses_is_told_like_any_other_error(database: Databa
             fail(together)
         assert isinstance(error.value.__cause__, IntegrityError)
     assert find(database, "a", "b", "c") == ["a"]
+
+
+def test_changes_sent_at_once_are_all_made_and_none_of_a_block_that_was_left(
+    database: Database,
+) -> None:
+    add(database, "a", "b")
+    with database.write() as tx:
+        with sent_at_once(tx):
+            pass
+        with sent_at_once(tx):
+            put(tx, "c")
+        with sent_at_once(tx):
+            put(tx, "d")
+            REVOKE.run(tx, of="a", to="none")
+            put(tx, "e")
+            REVOKE.run(tx, of="b", to="none")
+        put(tx, "f")
+    assert find(database, *"abcdef") == [*"cdef"]
+
+    def leave() -> None:
+        with database.write() as tx:
+            put(tx, "g")
+            with sent_at_once(tx):
+                put(tx, "h")
+                raise StorageError("no")
+
+    with pytest.raises(StorageError):
+        leave()
+    add(database, "i")
+    assert find(database, *"cghi") == ["c", "i"]
 
 
 def test_queries_sent_at_once_answer_in_order_and_an_error_is_told(database: Database) -> None:
