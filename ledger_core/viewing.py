@@ -5,7 +5,7 @@ An entry is seen once: looked into as it is stored, or known still from when it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -120,6 +120,7 @@ class RowMaker:
         circle, columns_circle = self._circles_of(seen, tuple(payload))
         registered = register_of(kind, known, record.refs)
         subjects = kind.subjects(payload) if is_whole else ()
+        refs = [ids.parse_digest(ref.to) for ref in record.refs]
         return ViewRow(
             index=seen.index,
             type=record.type,
@@ -127,14 +128,14 @@ class RowMaker:
             received_at=seen.received_at,
             leaf_hash=seen.leaf_hash,
             stream=record.stream or None,
-            refs=[ids.parse_digest(ref.to) for ref in record.refs],
+            refs=refs,
             columns=kind.row(payload) if is_whole else {},
             circle=circle,
             columns_circle=columns_circle,
             subjects=[*filter(_is_findable, subjects)],
             change=registered.kind if registered else None,
             targets=registered.targets if registered else (),
-            call=_call(seen, known) if kind.name in TYPES else None,
+            call=_call(seen, known, refs) if kind.name in TYPES else None,
         )
 
     def _circles_of(self, seen: Seen, parts: tuple[str, ...]) -> tuple[Circle, Circle]:
@@ -153,9 +154,9 @@ class RowMaker:
         return circles
 
 
-def _call(seen: Seen, payload: Payload) -> CallPart | None:
+def _call(seen: Seen, payload: Payload, refs: Sequence[bytes]) -> CallPart | None:
     record = seen.record
-    answers = [ids.parse_digest(ref.to) for ref in record.refs if ref.rel == "answers"]
+    answers = [to for ref, to in zip(record.refs, refs, strict=True) if ref.rel == "answers"]
     return call_part(record.type, payload, seen.received_at, answers[0] if answers else None)
 
 

@@ -46,6 +46,8 @@ _BEGINNING = 100
 long as these are no more it is asked for the words themselves."""
 Half = Literal["begun", "spoken"]
 """Of what its start said, or of the entry that the call speaks by."""
+_NEAR_SHARE = 2
+"""Among so many times as many calls a word is common that PostgreSQL need not look for further."""
 _WEIGHTS: dict[Half, str] = {"begun": "A", "spoken": "B"}
 _POSITIONS, _POSITION = 255, 16_383
 """PostgreSQL keeps no more positions of a word, and none beyond."""
@@ -93,8 +95,7 @@ class SearchTables:
     def definition(self) -> Sequence[str]:
         """Return what makes those parts that SQLAlchemy knows nothing of."""
         if self.is_postgresql:
-            # Words out of line: a search passes over many rows, and reads the words of few.
-            return (f"ALTER TABLE {self.texts.fullname} SET (toast_tuple_target = 128)",)
+            return ()
         return _MAKE_FTS
 
     def drop_words(self, tx: Transaction) -> None:
@@ -252,10 +253,25 @@ class CallSearch:
         places = (lowest, lowest + _LEDGER, self._ranked)
         with self._database.use_views() as tx:
             query = self._query(tx, wanted)
-            # PostgreSQL ranks by the query, FTS5 by where it stands.
-            ranked_by = (query,) if self._tables.is_postgresql else ()
-            rows = self._rows(tx, _FIND, (query, *places, *ranked_by, limit))
-            return [row[0] - lowest for row in rows]
+            if not self._tables.is_postgresql:
+                found = self._rows(tx, _FIND, (query, *places, limit))
+            else:
+                found = self._find_near(tx, query, places, limit) or self._rows(
+                    tx, _FIND, (query, *places, query, limit)
+                )
+        return [row[0] - lowest for row in found]
+
+    def _find_near(
+        self, tx: Transaction, query: str, places: tuple[int, int, int], limit: int
+    ) -> list[Row]:
+        """Return what a search finds if the newest calls alone have enough of it.
+
+        PostgreSQL looks at every row that has a word before it knows which are the newest.
+        """
+        lowest, highest, ranked = places
+        values = (lowest, highest, ranked * _NEAR_SHARE, query, ranked, query, limit)
+        found = query_all(tx, [(_FIND_NEAR, values)])[0]
+        return found if found and found[0][1] == ranked else []
 
     def has(self, ledger_id: int, index: int, wanted: Sequence[Phrase], half: Half) -> bool:
         """Say whether one half of what was said in a call has all of these phrases."""
@@ -309,6 +325,12 @@ _GO_ON = (
     f"WITH RECURSIVE found(term) AS (SELECT {_NEXT.format('?1')} UNION ALL "
     f"SELECT {_NEXT.format('found.term || char(1)')} FROM found "
     "WHERE found.term IS NOT NULL LIMIT ?3) SELECT term FROM found WHERE term IS NOT NULL"
+)
+_FIND_NEAR = (
+    "SELECT doc, count(*) OVER () FROM (SELECT doc, words FROM ("
+    "SELECT doc, words FROM ledgergrid_views.search_view WHERE doc >= %b AND doc < %b "
+    "ORDER BY doc DESC LIMIT %b) f WHERE words @@ %b::tsquery LIMIT %b) f "
+    "ORDER BY ts_rank_cd('{1,1,1,1}', words, %b::tsquery, 1) DESC, doc DESC LIMIT %b"
 )
 _FIND = _Text(
     f"SELECT doc FROM (SELECT rowid AS doc, bm25({_FTS}) AS rank {_NEWEST.sqlite} "

@@ -51,18 +51,16 @@ class CallTables:
         )
         c = self.calls.c
         for name in ("end_index", "action_id", "session_id"):
-            Index(f"call_view_by_{name}", c.ledger_id, c[name])
-        Index(
+            add_index(f"call_view_by_{name}", c.ledger_id, c[name], found_by=c[name])
+        add_index(
             "call_view_by_latency",
             *(c.ledger_id, c.model_id, c.latency_ms, c.began_at),
-            sqlite_where=c.latency_ms.is_not(None),
-            postgresql_where=c.latency_ms.is_not(None),
+            found_by=c.latency_ms,
         )
-        Index(
+        add_index(
             "call_view_by_handoff",
             *(c.ledger_id, c.handoff_from, c.handoff_to),
-            sqlite_where=c.handoff_to.is_not(None),
-            postgresql_where=c.handoff_to.is_not(None),
+            found_by=c.handoff_to,
         )
         self.sessions = make(
             "session_view",
@@ -96,6 +94,12 @@ class CallTables:
     def all(self) -> Sequence[Table]:
         """All of them: nothing in them is not made of payloads."""
         return (self.calls, self.sessions, self.spending, self.tools)
+
+
+def add_index(name: str, *columns: Column[Any], found_by: Column[Any]) -> None:
+    """Make an index of rows that have a value in this column: no query finds others by it."""
+    where = found_by.is_not(None) if found_by.nullable else None
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 def _key(name: str) -> Column[Any]:

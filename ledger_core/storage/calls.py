@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import add as _add
 from operator import attrgetter
+from operator import sub as _subtract
 from typing import Any, Protocol
 
 import msgspec
@@ -88,37 +90,45 @@ _read_bounded = attrgetter(*_BOUNDED)
 
 def bounded(facts: CallFacts) -> CallFacts:
     """Return facts whose numbers can be summed."""
-    large = {
-        name: _LARGEST
-        for name, value in zip(_BOUNDED, _read_bounded(facts), strict=True)
-        if value is not None and value > _LARGEST
-    }
-    return msgspec.structs.replace(facts, **large) if large else facts
+    numbers = _read_bounded(facts)
+    if max(filter(None, numbers), default=0) <= _LARGEST:
+        return facts
+    named = zip(_BOUNDED, numbers, strict=True)
+    large = {name: _LARGEST for name, value in named if value is not None and value > _LARGEST}
+    return msgspec.structs.replace(facts, **large)
 
 
 class _Sums:
-    """What is added to one session, or to one line of spending."""
+    """What is added to one line of spending."""
 
-    __slots__ = ("first", "last", "names", "values")
+    __slots__ = ("values",)
 
     def __init__(self) -> None:
-        self.values = [0] * len(SUMS)
+        self.values: Sequence[int] = (0,) * len(SUMS)
+
+    def add(self, worth: Sequence[int], sign: int) -> None:
+        self.values = tuple(map(_add if sign > 0 else _subtract, self.values, worth))
+
+
+class _Session(_Sums):
+    """What is added to one session, with when and by whom it was called."""
+
+    __slots__ = ("first", "last", "names")
+
+    def __init__(self) -> None:
+        super().__init__()
         self.first: int | None = None
         self.last = 0
-        self.names: tuple[set[str], ...] = tuple(set() for _ in SESSION_NAMES)
+        self.names: tuple[set[str], ...] = (set(), set(), set(), set())
 
-    def add(self, facts: CallFacts, sign: int) -> None:
-        self.values = [
-            value + sign * worth for value, worth in zip(self.values, _worth(facts), strict=True)
-        ]
-        if sign > 0:
-            began = facts.began_at
-            self.first = began if self.first is None else min(self.first, began)
-            self.last = max(self.last, began)
-            named = (facts.model_id, facts.agent_name, facts.user_id, facts.environment)
-            for kept, name in zip(self.names, named, strict=True):
-                if name and len(kept) < _NAMES_KEPT:
-                    kept.add(name)
+    def meet(self, facts: CallFacts) -> None:
+        began = facts.began_at
+        self.first = began if self.first is None else min(self.first, began)
+        self.last = max(self.last, began)
+        named = (facts.model_id, facts.agent_name, facts.user_id, facts.environment)
+        for kept, name in zip(self.names, named, strict=True):
+            if name and len(kept) < _NAMES_KEPT:
+                kept.add(name)
 
 
 def _worth(facts: CallFacts) -> tuple[int, ...]:
@@ -150,16 +160,20 @@ class _Tally:
     """Differences of sums, by session and by line of spending."""
 
     def __init__(self) -> None:
-        self.sessions: defaultdict[SessionKey, _Sums] = defaultdict(_Sums)
+        self.sessions: defaultdict[SessionKey, _Session] = defaultdict(_Session)
         self.spending: defaultdict[SpendingKey, _Sums] = defaultdict(_Sums)
 
     def add(self, call: Call, sign: int) -> None:
         facts = call.facts
         if facts is None:
             return
-        self.spending[spending_key(facts)].add(facts, sign)
+        worth = _worth(facts)
+        self.spending[spending_key(facts)].add(worth, sign)
         if facts.session_id:
-            self.sessions[facts.session_id].add(facts, sign)
+            session = self.sessions[facts.session_id]
+            session.add(worth, sign)
+            if sign > 0:
+                session.meet(facts)
 
 
 class _Batch:
@@ -261,7 +275,7 @@ class CallViews:
             self._dialect.add_many(tx, self._tables.spending, key, SUMS, rows)
 
     def _add_sessions(
-        self, tx: Transaction, ledger_id: int, added: Mapping[SessionKey, _Sums]
+        self, tx: Transaction, ledger_id: int, added: Mapping[SessionKey, _Session]
     ) -> None:
         table = self._tables.sessions
         columns = [table.c[name] for name in ("session_id", *_SESSION)]
@@ -393,7 +407,7 @@ def unpack(names: str) -> list[str]:
     return _JSON.decode(names)
 
 
-def _merged(row: Sequence[Any], added: _Sums) -> list[Any]:
+def _merged(row: Sequence[Any], added: _Session) -> list[Any]:
     """Return a session's row, and what is added to it."""
     first, last, *rest = row
     sums, names = rest[: len(SUMS)], rest[len(SUMS) :]

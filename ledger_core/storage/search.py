@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, or_, select, true
 
 from ledger_core.errors import MalformedError
 from ledger_core.policy.visibility import OPERATOR, Reader
+from ledger_core.storage import store
 from ledger_core.storage.database import Database, Transaction
 from ledger_core.storage.view_tables import AUDIENCE, KEY, ViewTables
 
@@ -60,10 +61,12 @@ class Search:
             table.c.ledger_id == self._ledger_id,
             self._is_shown(table, self._tables.readers, query.reader),
         )
-        for name in ("type", "author", "leaf_hash", "stream"):
+        for name in ("type", "author", "stream"):
             value = getattr(query, name)
             if value is not None:
                 statement = statement.where(table.c[name] == value)
+        if query.leaf_hash is not None:
+            statement = statement.where(index.in_(self._find_leaf(query.leaf_hash)))
         if query.received_from is not None:
             statement = statement.where(table.c.received_at >= query.received_from)
         if query.received_to is not None:
@@ -86,6 +89,10 @@ class Search:
             rows = tx.execute(statement.order_by(order).limit(query.limit + 1)).scalars().all()
         page = list(rows[: query.limit])
         return Page(page, page[-1] if len(rows) > query.limit else None, size)
+
+    def _find_leaf(self, leaf_hash: bytes) -> list[int]:
+        with self._database.read() as tx:
+            return list(store.find_indexes(tx, self._ledger_id, {leaf_hash}).values())
 
     def about(self, subject: str, reader: Reader, after: int | None, limit: int) -> Page:
         """Return the entries about a subject, of those whose payload the reader may see."""

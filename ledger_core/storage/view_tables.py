@@ -12,7 +12,7 @@ from ledger_core.policy.calls import TYPES
 from ledger_core.records import registry
 from ledger_core.records.model import RecordType
 from ledger_core.storage.call_search import SearchTables
-from ledger_core.storage.call_tables import CallTables
+from ledger_core.storage.call_tables import CallTables, add_index
 
 SCHEMA = "ledgergrid_views"
 
@@ -39,11 +39,10 @@ class ViewTables:
             Column("type", Text, nullable=False),
             Column("author", Text, nullable=False),
             Column("received_at", BigInteger, nullable=False),
-            Column("leaf_hash", LargeBinary, nullable=False),
             Column("stream", Text),
             Column("audience", Text, nullable=False),
         )
-        for name in ("type", "author", "stream", "leaf_hash", "received_at"):
+        for name in ("type", "author", "stream", "received_at"):
             _add_index(self.entries, name)
         target = Column("target", LargeBinary, primary_key=True)
         self.refs = self._table("ref_view", _number("ledger_id"), target, _number("index"))
@@ -95,7 +94,15 @@ class ViewTables:
 
     def _table(self, name: str, *columns: Column[Any]) -> Table:
         prefixes = ["UNLOGGED"] if self.metadata.schema else []
-        return Table(name, self.metadata, *columns, prefixes=prefixes)
+        # Rows lie in their key's index itself. Not where texts do, which it would have no room for.
+        is_key_alone = name != "search_view" and any(column.primary_key for column in columns)
+        return Table(
+            name,
+            self.metadata,
+            *columns,
+            prefixes=prefixes,
+            sqlite_with_rowid=not is_key_alone,
+        )
 
     def digest(self, dialect: Dialect) -> str:
         """Return the digest of the definition, as this dialect spells it."""
@@ -147,5 +154,6 @@ def _number(name: str) -> Column[int]:
     return Column(name, BigInteger, primary_key=True, autoincrement=False)
 
 
-def _add_index(table: Table, column: str) -> None:
-    Index(f"{table.name}_by_{column}", table.c.ledger_id, table.c[column], table.c.index)
+def _add_index(table: Table, name: str) -> None:
+    column = table.c[name]
+    add_index(f"{table.name}_by_{name}", table.c.ledger_id, column, table.c.index, found_by=column)

@@ -163,8 +163,7 @@ class Views:
     def _insert(self, tx: Transaction, ledger_id: int, rows: Sequence[ViewRow]) -> None:
         insert_many = self._database.dialect.insert_many
         general = [
-            (ledger_id, r.index, r.type, r.author, r.received_at, r.leaf_hash, r.stream,
-             r.circle.audience)
+            (ledger_id, r.index, r.type, r.author, r.received_at, r.stream, r.circle.audience)
             for r in rows
         ]  # fmt: skip
         insert_many(tx, self.tables.entries, general)
