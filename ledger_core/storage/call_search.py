@@ -329,7 +329,7 @@ _GO_ON = (
 _FIND_NEAR = (
     "SELECT doc, count(*) OVER () FROM (SELECT doc, words FROM ("
     "SELECT doc, words FROM ledgergrid_views.search_view WHERE doc >= %b AND doc < %b "
-    "ORDER BY doc DESC LIMIT %b) f WHERE words @@ %b::tsquery LIMIT %b) f "
+    "ORDER BY doc DESC LIMIT %b) f WHERE words @@ %b::tsquery ORDER BY doc DESC LIMIT %b) f "
     "ORDER BY ts_rank_cd('{1,1,1,1}', words, %b::tsquery, 1) DESC, doc DESC LIMIT %b"
 )
 _FIND = _Text(

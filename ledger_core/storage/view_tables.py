@@ -114,6 +114,8 @@ class ViewTables:
 
     def made_by_hand(self) -> list[str]:
         """Return the statements that follow the making of the tables."""
+        if self.metadata.schema is None:
+            return [*self.of_search.definition(), *self.of_calls.statistics()]
         return [*self.of_search.definition(), *self._keep_out_of_statistics()]
 
     def _keep_out_of_statistics(self) -> list[str]:
@@ -121,8 +123,6 @@ class ViewTables:
 
         A sample of a column's values would outlive its erasure in every base backup.
         """
-        if self.metadata.schema is None:
-            return []
         return [
             f'ALTER TABLE {table.fullname} ALTER COLUMN "{column.name}" SET STATISTICS 0'
             for table in (*self.types.values(), self.subjects, *self._made_of_calls)
