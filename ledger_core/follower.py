@@ -66,6 +66,7 @@ class Follower:
         self._is_pushed = False
         self._fresh = FreshEntries()
         self._constitutions: OrderedDict[int, ConstitutionReader] = OrderedDict()
+        self._look_at = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.failure: LedgerGridError | None = None
@@ -140,16 +141,12 @@ class Follower:
     # --- the thread --------------------------------------------------------------
 
     def _work(self) -> None:
-        look_at = 0.0
         while not self._closing:
-            began = time.monotonic()
             failure = self._look_where_asked()
-            if began < look_at:
+            if time.monotonic() < self._look_at:
                 self.failure = self._fill_those(self._take_rung()) or failure or self.failure
             else:
                 self.failure = self.catch_up() or failure
-                # Of ten thousand ledgers few grow: looking at all of them has its share of time.
-                look_at = began + _LOOK_SHARE * (time.monotonic() - began)
             with self._changed:
                 # Views follow in their own time, so that appends have the processor; whoever
                 # waits for them makes them hurry.
@@ -168,11 +165,14 @@ class Follower:
         Views may lag: ground truth does not depend on them. One ledger's damage keeps no
         other's views waiting.
         """
+        began = time.monotonic()
         try:
             with self._database.read() as tx:
                 sizes = store.read_sizes(tx)
         except StorageError as error:
             return error
+        # Of ten thousand ledgers few grow: looking at all of them has its share of time.
+        self._look_at = began + _LOOK_SHARE * (time.monotonic() - began)
         with self._changed:
             self._rung.clear()
             for ledger_id, size in sizes.items():

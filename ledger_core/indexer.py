@@ -28,6 +28,8 @@ _BREATH_S = 0.05
 """Between two transactions, so that whoever erases gets its turn."""
 _IDLE_S = 0.5
 _IDLE_SHARE = 20
+_WATCH_S = 5.0
+"""Between two looks at what a keeper does."""
 _REST_SHARE = 2
 """So many times as long as it works it rests, while ledgers grow."""
 
@@ -66,10 +68,12 @@ class Indexer(Routine):
             self.failure = error
         took_s = time.monotonic() - began_s
         before, self._before = self._before, self._sizes()
+        if self._keeper.lives():
+            return _WATCH_S
         if not worked:
             return max(_IDLE_S, _IDLE_SHARE * took_s)
         is_busy = self.spares_others and self._before != before
-        return max(_BREATH_S, _REST_SHARE * took_s if is_busy else 0)
+        return max(_BREATH_S, _REST_SHARE * took_s) if is_busy else _BREATH_S
 
     def catch_up(self) -> None:
         """Index all that the views cover now."""

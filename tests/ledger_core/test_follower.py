@@ -128,6 +128,29 @@ def test_who_has_a_keeper_fills_nothing_until_it_has_ended(
     assert set(filled) == {beside.replica.ledgers.views, served.ledgers.views}
 
 
+def test_what_others_append_is_looked_for_again_however_long_it_took_to_fill(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_LOOK_SHARE", 100)
+    fill = Views.fill
+
+    def slowly(views: Views, ledger_id: int, rows: Sequence[ViewRow]) -> int:
+        time.sleep(1)
+        return fill(views, ledger_id, rows)
+
+    monkeypatch.setattr(Views, "fill", slowly)
+    ledger = service.open(is_started=False).ledgers.create("main")
+    author = register(ledger)
+    keeper = service.open(is_started=False)
+    keeper.ledgers.keep()
+    end_s = time.monotonic() + PATIENCE_S
+    for size in (7, 12):
+        append_notes(ledger, author, 5)
+        while keeper.ledgers.views.progress(ledger.ledger_id) < size:
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+
+
 def test_a_keeper_that_goes_on_with_something_else_is_noticed() -> None:
     standstill = Standstill("views")
     standstill.look({1: 5, 2: 9}, {1: 5}, 0)
