@@ -48,13 +48,13 @@ class Reporting:
 
 
 @contextmanager
-def reporting(url: str, **chosen: object) -> Iterator[Reporting]:
+def reporting(url: str, *, closing_s: float = 20, **chosen: object) -> Iterator[Reporting]:
     made = Reporting(url, **chosen)  # type: ignore[arg-type]
     made.reporter.start()
     try:
         yield made
     finally:
-        made.reporter.close(timeout_s=2)
+        made.reporter.close(timeout_s=closing_s)
 
 
 def test_a_receiver_gets_each_call_as_a_valid_span() -> None:
@@ -116,7 +116,7 @@ def test_what_is_there_at_the_end_is_sent_before_it_closes() -> None:
 def test_a_receiver_that_hangs_costs_spans_and_no_publisher_waits() -> None:
     with receiving() as receiver:
         receiver.hang_s = 30
-        with reporting(receiver.url, timeout_s=0.5) as made:
+        with reporting(receiver.url, timeout_s=0.5, closing_s=2) as made:
             began_s = time.perf_counter()
             for index in range(20_000):
                 made.feed.publish(make_ended(index, action_id=f"act-{index}"))
