@@ -43,7 +43,11 @@ _CONSTITUTIONS = 1_000
 
 
 class Follower:
-    """Keeps the views behind the log. All state below is guarded by ``_changed``."""
+    """Keeps the views behind the log. All state below is guarded by the lock of both conditions.
+
+    ``_changed`` wakes those who wait for entries or views, ``_wanted`` the follower's own thread:
+    an append must not wake a thread that it is not for.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,8 @@ class Follower:
         self._standstill = Standstill("views")
         self._payloads = payloads
         self._views = views
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed, self._wanted = threading.Condition(lock), threading.Condition(lock)
         self._sizes: dict[int, int] = {}
         self._filled: dict[int, int] = {}
         self._rung: set[int] = set()
@@ -88,6 +93,7 @@ class Follower:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            self._wanted.notify()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -124,7 +130,7 @@ class Follower:
             self._hurried += 1
             if self._filled.get(ledger_id, 0) < size:
                 self._ask({ledger_id: size})
-            self._changed.notify_all()
+            self._wanted.notify()
             self._changed.wait_for(
                 lambda: self._filled.get(ledger_id, 0) >= size or self._closing, timeout_s
             )
@@ -136,7 +142,7 @@ class Follower:
         with self._changed:
             self._ask(dict.fromkeys(ledger_ids, 0))
             self._is_pushed = True
-            self._changed.notify_all()
+            self._wanted.notify()
 
     # --- the thread --------------------------------------------------------------
 
@@ -151,9 +157,9 @@ class Follower:
                 # Views follow in their own time, so that appends have the processor; whoever
                 # waits for them makes them hurry.
                 if self._hurried:
-                    self._changed.wait_for(lambda: self._closing, _HURRY_S)
+                    self._wanted.wait_for(lambda: self._closing, _HURRY_S)
                 else:
-                    self._changed.wait_for(self._is_wanted, _POLL_S)
+                    self._wanted.wait_for(self._is_wanted, _POLL_S)
                 self._is_pushed = False
 
     def _is_wanted(self) -> bool:

@@ -164,14 +164,14 @@ class Call:
         copy: Copy,
         send: Send,
     ) -> None:
-        content = response.content
+        upstream = self._desk.upstream
         # A stream's first event may be long in coming: its client is told at once that it will.
         is_begun = outcome.media_type.startswith("text/event-stream")
         if is_begun:
             await send(start)
         failure: Exception | None = None
         try:
-            while chunk := await content.readany():
+            while chunk := await upstream.read(response):
                 if outcome.first_token_ms is None:
                     outcome.first_token_ms = self._request.passed_ms()
                 copy.add(chunk)

@@ -43,16 +43,16 @@ async def _pass(upstream: Upstream, request: Request, send: Send) -> None:
         await answers.send_json(send, 504 if is_late else 502, body, [])
         return
     try:
-        await _relay(response, send)
+        await _relay(upstream, response, send)
     finally:
         response.close()
 
 
-async def _relay(response: Response, send: Send) -> None:
+async def _relay(upstream: Upstream, response: Response, send: Send) -> None:
     headers = sort_answer(response.raw_headers).onward
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     try:
-        while chunk := await response.content.readany():
+        while chunk := await upstream.read(response):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except BROKEN as error:
         raise BrokenOffError from error

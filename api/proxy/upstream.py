@@ -112,7 +112,19 @@ class Upstream:
         except NoAnswerError:
             response.close()
             raise
+        if response.connection is not None and response.connection.protocol is not None:
+            # Its clock goes on while a slow client keeps us from reading; ours (`read`) does not.
+            response.connection.protocol.read_timeout = None
         return response
+
+    async def read(self, response: Response) -> bytes:
+        """Return what came next of an answer's body; ``b""`` at its end.
+
+        Raises one of ``BROKEN``: :class:`TimeoutError` if nothing came for as long as the upstream
+        may be silent. What a client takes to read is not counted.
+        """
+        async with asyncio.timeout(self._settings.upstream_silence_s):
+            return await response.content.readany()
 
     def _open(self) -> aiohttp.ClientSession:
         settings = self._settings
